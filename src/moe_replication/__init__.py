@@ -1,0 +1,1 @@
+"""Replication of two Mixture-of-Experts papers as one reproducible pipeline."""

@@ -1,0 +1,69 @@
+"""config/claims/*.yaml: what each paper says, where, and how it is judged (statistics/claims.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import yaml
+
+from moe_replication.config.schema import validate
+from moe_replication.errors import BadInput
+
+# Keys that say nothing for a comparison; the schema demands those that do.
+UNUSED = {
+    "ordering": {"margin", "margin_origin"},
+    "equivalence": {"direction"},
+    "bound": {"family"},
+    "value": {"direction", "family"},
+    "difference": {"direction", "family"},
+}
+
+
+def load_claims(folder: Path | str, schema_path: Path | str) -> list[dict]:
+    """Every entry of every *.yaml in `folder`, in file order, each checked against the schema of a claim."""
+    claims = []
+    for path in sorted(Path(folder).glob("*.yaml")):
+        for number, claim in enumerate(_entries(path), start=1):
+            name = claim.get("id", f"number {number}") if isinstance(claim, dict) else f"number {number}"
+            source = f"{path}: claim {name}"
+            validate(claim, Path(schema_path), source)
+            if claim["paper"] != path.stem:
+                raise BadInput(
+                    f"{source}: paper = {claim['paper']!r} must equal the file name; move it there"
+                )
+            unused = ", ".join(sorted(UNUSED[claim["comparison"]] & set(claim)))
+            if unused:
+                raise BadInput(
+                    f"{source}: {unused} has no use in comparison {claim['comparison']}; delete it"
+                )
+            claims.append(claim)
+    return claims
+
+
+def check_claims(claims: Iterable[dict], known_conditions: Collection[tuple[str, str]]) -> None:
+    """Refuse a repeated id and a condition that is not among the known (paper, condition) pairs."""
+    seen: set[str] = set()
+    for claim in claims:
+        if claim["id"] in seen:
+            raise BadInput(f"claim {claim['id']}: the id is used twice in config/claims; rename one")
+        seen.add(claim["id"])
+        for condition in claim["conditions"]:
+            if (claim["paper"], condition) not in known_conditions:
+                raise BadInput(
+                    f"claim {claim['id']}: unknown condition {condition!r} of {claim['paper']}; "
+                    f"add it to config/papers/{claim['paper']}.yaml or mend conditions"
+                )
+
+
+def _entries(path: Path) -> list:
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        line = f" at line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise BadInput(f"{path}: not valid YAML{line}; mend the file") from error
+    if not isinstance(entries, list):
+        raise BadInput(
+            f"{path}: expected a list of claims, found {type(entries).__name__}; start each with '- id:'"
+        )
+    return entries

@@ -1,0 +1,54 @@
+"""Versions of what decides a run's numbers: its settings, the training code, the lock file."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+import moe_replication
+from moe_replication.files import sha256_file, sha256_json
+
+PACKAGE = Path(moe_replication.__file__).parent
+# Editing anything else (figures, statistics, tracking, the command line) never trains again.
+TRAINING_CODE = (
+    "routing", "layers", "models", "ecology", "training", "evaluation", "data/batches.py", "config/run.py",
+)  # fmt: skip
+
+
+@functools.cache
+def training_code_version(package: Path = PACKAGE) -> str:
+    """Hash of the training modules' syntax trees: comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for entry in TRAINING_CODE:
+        path = package / entry
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+            digest.update(file.relative_to(package).as_posix().encode())
+            digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def config_version(values: dict) -> str:
+    """Hash of a run's resolved settings."""
+    return sha256_json(values)[:16]
+
+
+def lock_version(root: Path) -> str:
+    """SHA-256 of the lock file that the environment is installed from."""
+    return sha256_file(root / "requirements.lock")
+
+
+def run_key(values: dict, data_sha256: str, training_code: str) -> str:
+    """Identity of a run's numbers: settings + data + training code."""
+    return sha256_json([values, data_sha256, training_code])[:16]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return tree

@@ -1,0 +1,286 @@
+"""config/ read as one project: what runs, with which settings, at which scale."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from moe_replication.config.claims import check_claims, load_claims
+from moe_replication.config.fingerprint import config_version
+from moe_replication.config.layers import Leaf, lay_over, origins, read_layer, values
+from moe_replication.config.run import RunConfig, build_run_config
+from moe_replication.config.schema import read_yaml, validate
+from moe_replication.errors import BadInput
+
+SCHEMAS = Path("workflow/schemas")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    name: str
+    description: str
+    seeds: tuple[int, ...]
+    stand_ins: dict[str, str]
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Condition:
+    """A row of an experiment matrix; `tree` holds its resolved settings with their origins."""
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    baseline: str | None
+    tree: dict
+    config: RunConfig
+
+    @property
+    def values(self) -> dict:
+        """Resolved settings as plain values."""
+        return values(self.tree)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Dotted key -> where the value comes from."""
+        return origins(self.tree)
+
+    @property
+    def version(self) -> str:
+        """Hash of the resolved settings."""
+        return config_version(self.values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paper:
+    name: str
+    title: str
+    letter: str
+    citation: str
+    figures: dict[str, str]
+    known_conditions: tuple[str, ...]
+    conditions: dict[str, Condition]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One training run: (scale, paper, condition, seed)."""
+
+    scale: str
+    paper: str
+    condition: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def folder(self) -> Path:
+        """Run directory, relative to the project's root."""
+        return Path("results", self.scale, "runs", self.paper, self.condition, f"seed-{self.seed}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackingConfig:
+    enabled: bool
+    uri: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """Everything that config/ says, checked."""
+
+    root: Path
+    scale: Scale
+    papers: dict[str, Paper]
+    seeds: tuple[int, ...]
+    data_folder: str
+    roots: dict[str, str | None]
+    tracking: TrackingConfig
+    claims: tuple[dict, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run of the chosen papers, conditions and seeds, seeds innermost."""
+        return tuple(
+            Run(scale=self.scale.name, paper=paper.name, condition=name, seed=seed, config=condition.config)
+            for paper in self.papers.values()
+            for name, condition in paper.conditions.items()
+            for seed in self.seeds
+        )
+
+    def run(self, paper: str, condition: str, seed: int) -> Run:
+        """One run by name; BadInput when the project does not hold it."""
+        if paper not in self.papers:
+            raise _unknown("paper", paper, self.papers)
+        if condition not in self.papers[paper].conditions:
+            raise _unknown(f"condition of {paper} at scale {self.scale.name}", condition, self.papers[paper].conditions)
+        config = self.papers[paper].conditions[condition].config
+        return Run(scale=self.scale.name, paper=paper, condition=condition, seed=seed, config=config)
+
+
+def load_project(root: Path | str = ".", overrides: dict | None = None) -> Project:
+    """Read and check config/ below `root`; `overrides` is laid over config.yaml. BadInput says what is wrong."""
+    root = Path(root)
+    settings = _settings(root, overrides or {})
+    scale_file = root / "config/scales" / f"{settings['scale']}.yaml"
+    scale = read_yaml(scale_file)
+    validate(scale, root / SCHEMAS / "scale.schema.yaml", _shown(scale_file, root))
+    if scale["scale"] != settings["scale"]:
+        raise BadInput(f"{_shown(scale_file, root)}: scale = {scale['scale']!r} must equal the file name")
+    roots = _checked_roots(root, settings["data"]["roots"])
+    papers = {name: _paper(root, name, scale, roots) for name in settings["papers"]}
+    known = {(paper.name, name) for paper in papers.values() for name in paper.known_conditions}
+    claims = load_claims(root / "config/claims", root / SCHEMAS / "claims.schema.yaml")
+    claims = [claim for claim in claims if claim["paper"] in papers]
+    check_claims(claims, known)
+    return Project(
+        root=root,
+        scale=Scale(
+            name=scale["scale"], description=scale["description"], seeds=tuple(scale["seeds"]),
+            stand_ins=scale["stand_ins"], threads=scale["threads"],
+        ),
+        papers=_chosen(papers, settings["conditions"]),
+        seeds=tuple(settings["seeds"] or scale["seeds"]),
+        data_folder=settings["data"]["folder"],
+        roots=roots,
+        tracking=TrackingConfig(**settings["tracking"]),
+        claims=tuple(claims),
+    )  # fmt: skip
+
+
+def parse_overrides(items: Iterable[str]) -> dict:
+    """`a.b=value` strings (YAML values) as a nested mapping; BadInput when one has no `=`."""
+    nested: dict = {}
+    for item in items:
+        key, found, text = item.partition("=")
+        if not found or not key:
+            raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
+        *parents, last = key.split(".")
+        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = yaml.safe_load(text)
+    return nested
+
+
+def changed_settings(root: Path, settings: dict) -> dict[str, object]:
+    """Dotted keys of `settings` that differ from config/config.yaml on disk."""
+    return _differences(read_yaml(root / "config/config.yaml"), settings)
+
+
+def _settings(root: Path, overrides: dict) -> dict:
+    path = root / "config/config.yaml"
+    settings = _merged(read_yaml(path), overrides)
+    # Snakemake hands lists on its command line over as strings.
+    for name in ("papers", "conditions"):
+        if isinstance(settings.get(name), str):
+            settings[name] = [settings[name]]
+    if isinstance(settings.get("seeds"), list | int | str):
+        seeds = settings["seeds"] if isinstance(settings["seeds"], list) else [settings["seeds"]]
+        settings["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
+    validate(settings, root / SCHEMAS / "config.schema.yaml", _shown(path, root) + (" with overrides" if overrides else ""))
+    return settings
+
+
+def _merged(base: dict, over: dict) -> dict:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _differences(base: dict, over: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            found |= _differences(below, value, f"{prefix}{key}.")
+        elif value != below:
+            found[prefix + key] = value
+    return found
+
+
+def _checked_roots(root: Path, roots: dict[str, str | None]) -> dict[str, str | None]:
+    for name, folder in roots.items():
+        if folder is not None and not (root / folder).is_dir():
+            raise BadInput(
+                f"data.roots.{name} = {folder!r}: no such folder; give the folder of a local copy, or null for the hub"
+            )
+    return roots
+
+
+def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> Paper:
+    path = root / "config/papers" / f"{name}.yaml"
+    paper = read_yaml(path)
+    source = _shown(path, root)
+    validate(paper, root / SCHEMAS / "paper.schema.yaml", source)
+    if paper["paper"] != name:
+        raise BadInput(f"{source}: paper = {paper['paper']!r} must equal the file name")
+    if name not in scale["papers"]:
+        raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
+    section = scale["papers"][name]
+    where = f"config/scales/{scale['scale']}.yaml papers.{name}"
+    for key in [*section["conditions"], *section.get("conditions_set", {})]:
+        if key not in paper["conditions"]:
+            raise _unknown(f"condition in {where}", key, paper["conditions"])
+    for key, row in paper["conditions"].items():
+        if row.get("baseline") is not None and row["baseline"] not in paper["conditions"]:
+            raise _unknown(f"baseline of condition {key} in {source}", row["baseline"], paper["conditions"])
+    schema = root / SCHEMAS / "run.schema.yaml"
+    conditions = {key: _condition(paper, key, scale, roots, schema) for key in section["conditions"]}
+    return Paper(
+        name=name, title=paper["title"], letter=paper["letter"], citation=paper["citation"],
+        figures=paper["figures"], known_conditions=tuple(paper["conditions"]), conditions=conditions,
+    )  # fmt: skip
+
+
+def _condition(paper: dict, name: str, scale: dict, roots: dict[str, str | None], schema: Path) -> Condition:
+    row = paper["conditions"][name]
+    section = scale["papers"][paper["paper"]]
+    ours = f"ours: scale {scale['scale']}"
+    tree = read_layer(paper["defaults"], "ours")
+    tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
+    task = tree["task"].value
+    sizes = (section["set"], section.get("task_set", {}).get(task, {}), section.get("conditions_set", {}).get(name, {}))
+    for size in sizes:
+        tree = lay_over(tree, read_layer(size, ours))
+    wanted = tree["data"]["set"].value
+    stand_in = scale["stand_ins"].get(wanted)
+    if stand_in is not None and roots.get(wanted) is None:
+        leaf = Leaf(value=stand_in, origin=f"{ours}, stands in for {wanted}")
+        tree = lay_over(tree, {"data": {"set": leaf}})
+    source = f"condition {name} of {paper['paper']} at scale {scale['scale']}"
+    validate(values(tree), schema, source)
+    baseline = row.get("baseline", paper["default_baseline"])
+    return Condition(
+        name=name, title=row["title"], rows=tuple(row["rows"]), baseline=baseline if baseline != name else None,
+        tree=tree, config=build_run_config(values(tree), source),
+    )  # fmt: skip
+
+
+def _chosen(papers: dict[str, Paper], wanted: list[str]) -> dict[str, Paper]:
+    if not wanted:
+        return papers
+    present = {name for paper in papers.values() for name in paper.conditions}
+    for name in wanted:
+        if name not in present:
+            raise _unknown("condition in conditions", name, present)
+    chosen = {}
+    for paper in papers.values():
+        kept = {name: condition for name, condition in paper.conditions.items() if name in wanted}
+        if kept:
+            chosen[paper.name] = dataclasses.replace(paper, conditions=kept)
+    return chosen
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return BadInput(f"unknown {what}: {name!r}{hint} (known: {', '.join(known)})")
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,7 @@
+"""Errors that a user can cause and mend."""
+
+from __future__ import annotations
+
+
+class BadInput(ValueError):
+    """Wrong configuration, command line or input file; the message names key, value, rule and remedy."""

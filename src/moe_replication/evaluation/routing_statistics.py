@@ -1,0 +1,76 @@
+"""What a routing decision looked like, as plain numbers.
+
+Legend: N tokens, E experts, L MoE layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moe_replication.layers.moe import MoELayer, MoEOutput
+
+
+@torch.no_grad()
+def routing_row(outputs: list[MoEOutput], layers: list[MoELayer]) -> dict[str, float]:
+    """Means over layers of one training pass: usage, cut-off, load, fan-out, capacity rates."""
+    usage_LE = usage(outputs)
+    row = {
+        "usage_mean": usage_LE.mean().item(),
+        "usage_std": usage_LE.std(dim=1, correction=0).mean().item(),
+        "load_max_over_mean": max_over_mean(usage_LE),
+        "fanout_mean": usage_LE.sum(dim=1).mean().item(),
+        "saturation": _mean([o.selection.saturation for o in outputs]),
+        "starvation": _mean([o.selection.starvation for o in outputs]),
+    }
+    if outputs[0].selection.cutoff_E is not None:
+        deviation_LE = cutoff_deviation(outputs, layers)
+        row["cutoff_mean"] = torch.stack([o.selection.cutoff_E for o in outputs]).mean().item()
+        row["cutoff_std"] = deviation_LE.square().mean().sqrt().item()
+    return row
+
+
+@torch.no_grad()
+def expert_rows(step: int, outputs: list[MoEOutput], layers: list[MoELayer]) -> list[dict]:
+    """One row per layer and expert of one training pass, for experts.parquet."""
+    usage_LE = usage(outputs).tolist()
+    has_cutoff = outputs[0].selection.cutoff_E is not None
+    deviation_LE = cutoff_deviation(outputs, layers).tolist() if has_cutoff else None
+    rows = []
+    for layer, (output, module) in enumerate(zip(outputs, layers, strict=True)):
+        bias_E = module.state.bias_E.tolist() if module.routing.balance == "loss_free" else None
+        cutoff_E = output.selection.cutoff_E.tolist() if has_cutoff else None
+        for expert, share in enumerate(usage_LE[layer]):
+            rows.append(
+                {
+                    "step": step,
+                    "layer": layer,
+                    "expert": expert,
+                    "usage": share,
+                    "cutoff": cutoff_E[expert] if cutoff_E else None,
+                    "cutoff_deviation": deviation_LE[layer][expert] if deviation_LE else None,
+                    "bias": bias_E[expert] if bias_E else None,
+                }
+            )
+    return rows
+
+
+def usage(outputs: list[MoEOutput]) -> Tensor:
+    """Share of tokens that go to each expert, (L, E)."""
+    return torch.stack([output.selection.mask_NE.float().mean(dim=0) for output in outputs])
+
+
+def max_over_mean(usage_LE: Tensor) -> float:
+    """Load imbalance: the busiest expert's load over the mean load, averaged over layers."""
+    return (usage_LE.amax(dim=1) / usage_LE.mean(dim=1).clamp_min(1e-12)).mean().item()
+
+
+def cutoff_deviation(outputs: list[MoEOutput], layers: list[MoELayer]) -> Tensor:
+    """Cut-off that decided minus the moving average that evaluation would use, (L, E); zero under ET."""
+    pairs = zip(outputs, layers, strict=True)
+    return torch.stack([output.selection.cutoff_E - layer.state.cutoff_E for output, layer in pairs])
+
+
+def _mean(values: list[Tensor | None]) -> float:
+    present = [value.float() for value in values if value is not None]
+    return torch.stack(present).mean().item() if present else 0.0

@@ -1,0 +1,284 @@
+"""One look for every figure: sizes, colours, markers, intervals, and files that regenerate byte for byte."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from moe_replication.files import atomic_path
+from moe_replication.statistics.intervals import Interval, mean_interval
+
+COLUMN, DOUBLE = 3.4, 7.0  # inches: one and two columns of a page
+
+# Okabe and Ito (2008), told apart with every common colour blindness; yellow is too faint for lines.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#777777"
+
+RC = {
+    "figure.dpi": 200,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "pdf.fonttype": 42,
+}
+PNG_METADATA = {"Software": None}
+PDF_METADATA = {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How one condition or data set is drawn everywhere."""
+
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureInfo:
+    """What a figure knows besides its tables; `paper_values` as read by figures.paper_values."""
+
+    scale: str
+    paper_values: pl.DataFrame
+
+
+CONDITION_LOOKS = {
+    "dense": Look(colour=BLACK, marker="s"),
+    "tc": Look(colour=BLUE, marker="o"),
+    "tc-aux": Look(colour=SKY, marker="o", line="--"),
+    "tc-loss-free": Look(colour=PURPLE, marker="o", line="-."),
+    "ec-sequence": Look(colour=ORANGE, marker="^", line="--"),
+    "ec-batch": Look(colour=VERMILION, marker="^"),
+    "et": Look(colour=GREEN, marker="D"),
+}
+RULE_LOOKS = {
+    "dense": CONDITION_LOOKS["dense"],
+    "token_choice": CONDITION_LOOKS["tc"],
+    "expert_choice": CONDITION_LOOKS["ec-batch"],
+    "expert_threshold": CONDITION_LOOKS["et"],
+}
+DATASET_LOOKS = {
+    "CIFAR-10": Look(colour=BLUE, marker="o"),
+    "CIFAR-100": Look(colour=VERMILION, marker="^"),
+    "TinyImageNet": Look(colour=GREEN, marker="D"),
+    "language": Look(colour=PURPLE, marker="s"),
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """Context in which figures are made and saved; leaves matplotlib's own settings as they were."""
+    return matplotlib.rc_context(RC)
+
+
+def panels(
+    *, width: float, height: float, rows: int = 1, columns: int = 1, **options: bool | str
+) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` x `height` inches and its axes, (rows, columns); `options` share axes."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def grid(
+    count: int, *, columns: int, panel_height: float, header: float = 0.3, **options: bool
+) -> tuple[Figure, np.ndarray]:
+    """Small multiples for `count` panels, at most `columns` wide; axes beyond `count` stay blank."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    width = COLUMN if columns == 1 else DOUBLE
+    height = header + panel_height * rows
+    figure, axes = panels(width=width, height=height, rows=rows, columns=columns, **options)
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, axes
+
+
+def save(figure: Figure, data: pl.DataFrame, out_base: Path | str) -> None:
+    """Write out_base.png, .pdf and .csv (the numbers drawn), each atomically and without dates."""
+    base = Path(out_base)
+    for kind, metadata in (("png", PNG_METADATA), ("pdf", PDF_METADATA)):
+        with atomic_path(base.with_name(f"{base.name}.{kind}")) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata)
+    with atomic_path(base.with_name(f"{base.name}.csv")) as temporary:
+        data.write_csv(temporary)
+
+
+def save_empty(message: str, columns: Sequence[str], out_base: Path | str) -> None:
+    """A panel that says why there is nothing to draw, and a CSV with its header only."""
+    figure, axes = panels(width=COLUMN, height=1.4)
+    say(axes[0, 0], message)
+    save(figure, pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), out_base)
+
+
+def say(ax: Axes, message: str) -> None:
+    """A sentence in place of a panel."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, message, ha="center", va="center", wrap=True, transform=ax.transAxes)
+
+
+def condition_order(data: pl.DataFrame) -> list[str]:
+    """Conditions of `data` in the order of legends: the listed ones first, then by name."""
+    listed = list(CONDITION_LOOKS)
+    rank = {name: number for number, name in enumerate(listed)}
+    return sorted(data["condition"].unique(), key=lambda name: (rank.get(name, len(listed)), name))
+
+
+def short_numbers(value: float, position: int | None = None) -> str:
+    """Tick text in thousands, millions, ...: 200, 8k, 1.2M, 10B."""
+    return _short(value, 1000)
+
+
+def short_powers(value: float, position: int | None = None) -> str:
+    """Tick text of a pool size in the papers' way, in units of 1,024: 256, 2k, 512k."""
+    return _short(value, 1024)
+
+
+def _short(value: float, step: int) -> str:
+    suffixes = ["", "k", "M", "B", "T"]
+    while abs(value) >= step and len(suffixes) > 1:
+        value /= step
+        suffixes.pop(0)
+    return f"{value:.4g}{suffixes[0]}"
+
+
+def condition_look(condition: str, rule: str | None) -> Look:
+    """The fixed look of a condition; an unlisted one takes its rule's colour and a line style of its own."""
+    if condition in CONDITION_LOOKS:
+        return CONDITION_LOOKS[condition]
+    family = RULE_LOOKS.get(rule or "", Look(colour=GREY, marker="v"))
+    line = (":", "--", "-.")[zlib.crc32(condition.encode()) % 3]
+    return Look(colour=family.colour, marker=family.marker, line=line)
+
+
+def seeds_text(counts: Sequence[int]) -> str:
+    """How many seeds stand behind something: `n = 3`, or `n = 2 to 3`."""
+    low, high = min(counts), max(counts)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def condition_label(title: str, counts: Sequence[int]) -> str:
+    """A title with its number of seeds."""
+    return f"{title} ({seeds_text(counts)})"
+
+
+def half_width(estimate: Interval) -> float | None:
+    """Half-width of an interval, None at n = 1."""
+    return None if estimate.high is None else estimate.high - estimate.mean
+
+
+def seed_points(
+    ax: Axes,
+    position: float,
+    values: Sequence[float],
+    look: Look,
+    *,
+    horizontal: bool = False,
+    jitter: float = 0.0,
+) -> None:
+    """Every seed as a dot on top of mean and 95 % t interval; `jitter` spreads the dots evenly across."""
+    estimate = mean_interval(values)
+    mean, half = estimate.mean, half_width(estimate)
+    offsets = np.linspace(-jitter, jitter, len(values)) if len(values) > 1 else np.zeros(1)
+    error = None if half is None else [[half], [half]]
+    x, y = (mean, position) if horizontal else (position, mean)
+    ax.errorbar(
+        x,
+        y,
+        xerr=error if horizontal else None,
+        yerr=None if horizontal else error,
+        color=look.colour,
+        marker="|" if horizontal else "_",
+        markersize=9,
+        markeredgewidth=1.6,
+        elinewidth=1.2,
+        capsize=2.5,
+        zorder=3,
+    )
+    across = position + offsets
+    xs, ys = (values, across) if horizontal else (across, values)
+    ax.plot(
+        xs,
+        ys,
+        look.marker,
+        color=look.colour,
+        markersize=3.6,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        zorder=4,
+    )
+
+
+def paper_point(ax: Axes, x: float, y: float, marker: str, *, label: str | None = None) -> None:
+    """A value that the paper reports, always an open black marker."""
+    ax.plot(
+        x,
+        y,
+        marker,
+        markerfacecolor="none",
+        markeredgecolor=BLACK,
+        markeredgewidth=0.9,
+        markersize=6.5,
+        linestyle="none",
+        label=label,
+        zorder=5,
+    )
+
+
+def label_above(ax: Axes, x: float, y: float, text: str) -> None:
+    """A small label just above a marker."""
+    ax.annotate(text, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=6.5)
+
+
+def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:
+    """One legend above all panels, in as many columns as the width holds."""
+    columns = len(handles) if figure.get_figwidth() > COLUMN else 2
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
+
+
+def legend_dot(label: str, *, size: float = 4.5, open_marker: bool = False) -> Line2D:
+    """A legend entry for dots of any colour: grey, or an open black marker for the paper's values."""
+    face, edge = ("none", BLACK) if open_marker else (GREY, GREY)
+    return Line2D(
+        [],
+        [],
+        marker="o",
+        markersize=size,
+        linestyle="none",
+        markerfacecolor=face,
+        markeredgecolor=edge,
+        label=label,
+    )
+
+
+def panel_letter(ax: Axes, letter: str, title: str) -> None:
+    """Left-aligned panel title `(a) title`."""
+    ax.set_title(f"({letter}) {title}", loc="left")

@@ -1,0 +1,24 @@
+"""Initial weights from a generator that depends on the run's seed and the parameter's name alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from moe_replication.seeding import torch_generator
+
+
+def aspect_ratio_std(weight: Tensor) -> float:
+    """d_in^-1/2 * min(1, sqrt(d_out/d_in)) for weights stored (..., out, in) (paper A, initialisation)."""
+    d_out, d_in = weight.shape[-2:]
+    return d_in**-0.5 * min(1.0, math.sqrt(d_out / d_in))
+
+
+@torch.no_grad()
+def fill_normal(parameter: Tensor, std: float, seed: int, name: str) -> None:
+    """Fill with N(0, std^2) drawn on the CPU, so that every device starts from the same numbers."""
+    generator = torch_generator(seed, f"init/{name}")
+    values = torch.empty(parameter.shape, dtype=torch.float32).normal_(0.0, std, generator=generator)
+    parameter.copy_(values)

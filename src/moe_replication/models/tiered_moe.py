@@ -1,0 +1,67 @@
+"""Paper B's vision model: encoder, router MLP and tiered experts that each give class logits.
+
+That the experts are the classifier heads, and that tiers differ in hidden width, is a reconstruction.
+Legend: N images, F feature width, E experts, Y classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moe_replication.config.run import RunConfig
+from moe_replication.layers.attention import rms_norm
+from moe_replication.layers.moe import MoELayer, MoEOutput
+from moe_replication.models.initialization import aspect_ratio_std, fill_normal
+from moe_replication.models.wide_resnet import WideResNet
+from moe_replication.routing import RoutingContext
+
+
+class TieredMoEClassifier(nn.Module):
+    """Class logits = sum over the chosen experts of gate * expert(feature)."""
+
+    def __init__(self, config: RunConfig, image_channels: int, classes: int) -> None:
+        super().__init__()
+        self.encoder = WideResNet(config.model, image_channels)
+        self.moe = MoELayer(config.model.feature_width, classes, config.moe, config.routing)
+
+    def moe_layers(self) -> list[MoELayer]:
+        """The one MoE layer."""
+        return [self.moe]
+
+    def initialize(self, seed: int) -> None:
+        """Convolutions and the projection N(0, 2 / fan-in) (He et al. 2015), norms to identity; experts and
+        router as in the language model, except that the experts' outputs start non-zero, as heads must.
+        """
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim == 1:
+                nn.init.ones_(parameter)
+            elif name.startswith("encoder."):
+                fan_in = parameter[0].numel()
+                fill_normal(parameter, (2.0 / fan_in) ** 0.5, seed, name)
+            else:
+                fill_normal(parameter, aspect_ratio_std(parameter), seed, name)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+
+    def forward(self, images: Tensor, context: RoutingContext) -> MoEOutput:
+        """(N, C, H, W) -> routing output whose `y` is the class logits (N, Y), float32."""
+        output = self.moe(rms_norm(self.encoder(images)), context)
+        output.y = output.y.float()
+        return output
+
+    def expert_logits(self, output: MoEOutput) -> Tensor:
+        """Class logits of every expert on every image, (E, N, Y), float32."""
+        return self.moe.experts.all_outputs(output.x_ND).float()
+
+
+def classification_losses(logits_ENY: Tensor, labels_N: Tensor) -> Tensor:
+    """Cross-entropy of every expert on every sample, (E, N)."""
+    experts, samples, _ = logits_ENY.shape
+    flat = torch.nn.functional.cross_entropy(
+        logits_ENY.flatten(0, 1), labels_N.repeat(experts), reduction="none"
+    )
+    return flat.view(experts, samples)

@@ -1,0 +1,45 @@
+"""What happens to a router's state in training: gathered per forward pass, applied once per optimiser step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moe_replication.config.run import RoutingConfig
+from moe_replication.distributed import mean_over_ranks
+from moe_replication.routing.balance import loss_free_bias
+from moe_replication.routing.expert_threshold import batch_cutoff, next_cutoff
+from moe_replication.routing.types import RoutingState, Selection
+
+_CUTOFF_RULES = ("expert_choice", "expert_threshold")
+
+
+@torch.no_grad()
+def record_pass(state: RoutingState, logits_NE: Tensor, selection: Selection, config: RoutingConfig) -> None:
+    """Add one training pass to the sums: load of every expert and, for cut-off rules, the batch cut-off.
+
+    Expert choice has measured its cut-off while choosing; expert threshold takes the k-th largest logit.
+    """
+    state.passes += 1
+    state.load_sum_E += selection.mask_NE.float().mean(dim=0)
+    if config.rule == "expert_choice":
+        state.cutoff_sum_E += selection.cutoff_E
+    elif config.rule == "expert_threshold":
+        state.cutoff_sum_E += batch_cutoff(logits_NE, config)
+
+
+@torch.no_grad()
+def end_step(state: RoutingState, config: RoutingConfig, beta: float) -> None:
+    """Apply one optimiser step's mean over passes and ranks to the cut-off average or the bias.
+
+    `beta` is the decay at this run's horizon.
+    """
+    load_E, cutoff_E = mean_over_ranks(torch.stack([state.load_sum_E, state.cutoff_sum_E]) / state.passes)
+    if config.rule in _CUTOFF_RULES:
+        state.cutoff_E = next_cutoff(state.cutoff_E, cutoff_E, int(state.updates), beta, config.ema_bias_correction)
+    elif config.balance == "loss_free":
+        state.bias_E = loss_free_bias(state.bias_E, load_E, config.bias_rate)
+    state.updates += 1
+    state.cutoff_sum_E.zero_()
+    state.load_sum_E.zero_()
+    state.passes = 0

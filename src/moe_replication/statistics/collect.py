@@ -1,0 +1,274 @@
+"""Run records, checked one by one, gathered into three tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from moe_replication.errors import BadInput
+from moe_replication.files import atomic_path, read_json
+
+FORMAT = 1
+TEXT, REAL, WHOLE = pl.String, pl.Float64, pl.Int64
+# Columns of runs.parquet before the metrics; other tools rely on the names and the order of the first 22.
+SETTINGS = {
+    "rule": TEXT,
+    "pool_tokens": WHOLE,
+    "ortho_weight": REAL,
+    "experts": WHOLE,
+    "dataset": TEXT,
+    "tiers": pl.List(WHOLE),
+}
+LEADING_METRICS = ("val_loss", "train_loss", "test_accuracy", "perplexity", "dead_experts")
+LEADING = {
+    "scale": TEXT,
+    "paper": TEXT,
+    "condition": TEXT,
+    "seed": WHOLE,
+    "run_key": TEXT,
+    **dict.fromkeys(LEADING_METRICS, REAL),
+    "control_number": REAL,
+    "temperature": REAL,
+    "entropy_weight": REAL,
+    "oracle_weight": REAL,
+    "balance_weight": REAL,
+    "tokens": WHOLE,
+    "steps": WHOLE,
+    "wall_seconds": REAL,
+    "tokens_per_second": REAL,
+    "git_commit": TEXT,
+    "training_code": TEXT,
+    "imported": pl.Boolean,
+    "title": TEXT,
+    "rows": pl.List(TEXT),
+    "task": TEXT,
+    "parameters_total": WHOLE,
+    "parameters_active": WHOLE,
+    "epochs": REAL,
+    **SETTINGS,
+    "lock_sha256": TEXT,
+    "data_sha256": TEXT,
+    "dtype": TEXT,
+    "mixed_versions": pl.Boolean,
+}
+ALL_SETTINGS = (
+    *SETTINGS,
+    "control_number",
+    "temperature",
+    "entropy_weight",
+    "oracle_weight",
+    "balance_weight",
+)
+COUNTS = ("parameters_total", "parameters_active", "tokens", "steps", "epochs")
+RECORD = (
+    "format",
+    "run",
+    "title",
+    "rows",
+    "task",
+    "training_code",
+    "lock_sha256",
+    "data_sha256",
+    "imported",
+    "settings",
+    "counts",
+    "metrics",
+)
+IDENTITY = ("scale", "paper", "condition", "seed")
+CURVE_KEYS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
+EXPERT_KEYS = (
+    "step",
+    "epoch",
+    "layer",
+    "expert",
+    "tier",
+    "usage",
+    "cutoff",
+    "cutoff_deviation",
+    "bias",
+    "accuracy",
+    "taxonomy",
+)
+TABLE_TYPES = {
+    "step": WHOLE,
+    "tokens": WHOLE,
+    "layer": WHOLE,
+    "expert": WHOLE,
+    "tier": WHOLE,
+    "taxonomy": TEXT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One verified run directory: its row of runs.parquet and its two tables."""
+
+    row: dict
+    curve: pl.DataFrame
+    experts: pl.DataFrame
+
+
+def collect(directories: Iterable[Path | str], out: Path | str) -> list[str]:
+    """Verify the run directories and write runs, curves and experts (.parquet) into `out`.
+
+    Returns warning lines (empty when every pooled run has the same version). BadInput names a faulty file.
+    """
+    records = [read_record(Path(directory)) for directory in directories]
+    if not records:
+        raise BadInput("no run directories to collect; train some runs first")
+    runs = runs_table([record.row for record in records])
+    runs, warnings = _marked_versions(runs)
+    tables = {"runs": runs, "curves": _stacked(records, "curve"), "experts": _stacked(records, "experts")}
+    for name, table in tables.items():
+        with atomic_path(Path(out) / f"{name}.parquet") as path:
+            table.write_parquet(path)
+    return warnings
+
+
+def read_record(directory: Path) -> Record:
+    """Read and verify one run directory; BadInput names the file at fault."""
+    record, path = read_json(directory / "run.json"), directory / "run.json"
+    _require(record, RECORD, path)
+    if record["format"] != FORMAT:
+        raise BadInput(f"{path}: format = {record['format']!r}, this version reads {FORMAT}; run it again")
+    _require(record["run"], (*IDENTITY, "run_key"), path)
+    _check_identity(record["run"], path)
+    _require(record["settings"], ALL_SETTINGS, path)
+    _require(record["counts"], COUNTS, path)
+    _require(read_json(directory / "config.json"), ("config", "origins"), directory / "config.json")
+    cost, environment = read_json(directory / "cost.json"), read_json(directory / "environment.json")
+    _require(cost, ("wall_seconds", "tokens_per_second"), directory / "cost.json")
+    _require(environment, ("git_commit", "dtype"), directory / "environment.json")
+    metrics = _checked_metrics(record["metrics"], path)
+    found = {**environment, **cost, **record, **record["settings"], **record["counts"], **record["run"]}
+    row = {name: found[name] for name in LEADING if name in found} | metrics
+    curve = _read_table(directory / "curve.parquet", CURVE_KEYS)
+    if curve.is_empty():
+        raise BadInput(f"{directory / 'curve.parquet'}: no rows; delete {directory} and run it again")
+    return Record(row=row, curve=curve, experts=_read_table(directory / "experts.parquet", EXPERT_KEYS))
+
+
+def runs_table(rows: list[dict]) -> pl.DataFrame:
+    """One row per run, sorted by paper, condition, seed; metrics absent from a run are null."""
+    extra = sorted({name for row in rows for name in row} - set(LEADING))
+    try:
+        table = pl.DataFrame(rows, schema=LEADING | dict.fromkeys(extra, REAL))
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise BadInput(
+            f"run.json: a value has the wrong type ({error}); delete that run and run it again"
+        ) from error
+    if table["scale"].n_unique() > 1:
+        raise BadInput(
+            f"runs of several scales given ({', '.join(table['scale'].unique().sort())}); collect one"
+        )
+    twice = table.filter(table.select(IDENTITY).is_duplicated())
+    if not twice.is_empty():
+        raise BadInput(
+            f"run {_shown(twice.row(0, named=True))} is listed twice; list every run directory once"
+        )
+    return table.sort("paper", "condition", "seed")
+
+
+def metric_columns(runs: pl.DataFrame) -> list[str]:
+    """Names of the metrics in a runs table, the leading ones first."""
+    return [*LEADING_METRICS, *(name for name in runs.columns if name not in LEADING)]
+
+
+def read_runs(path: Path | str) -> pl.DataFrame:
+    """runs.parquet; BadInput when it is missing, truncated or not a runs table."""
+    return read_parquet(Path(path), tuple(LEADING))
+
+
+def read_parquet(path: Path, required: Iterable[str]) -> pl.DataFrame:
+    """A parquet file with at least these columns; BadInput names the file and what is wrong."""
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; run the rule that makes it") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise BadInput(
+            f"{path}: not a readable parquet file (truncated?); delete it and run again"
+        ) from error
+    missing = [name for name in required if name not in table.columns]
+    if missing:
+        raise BadInput(f"{path}: missing column {', '.join(missing)}; delete it and run again")
+    return table
+
+
+def _read_table(path: Path, required: Iterable[str]) -> pl.DataFrame:
+    table = read_parquet(path, required)
+    types = {name: TABLE_TYPES.get(name, REAL) for name in table.columns}
+    try:
+        return table.cast(types)
+    except pl.exceptions.PolarsError as error:
+        raise BadInput(f"{path}: a column has the wrong type ({error}); delete it and run again") from error
+
+
+def _stacked(records: list[Record], name: str) -> pl.DataFrame:
+    tables = []
+    for record in records:
+        labels = [pl.lit(record.row[key], dtype=LEADING[key]).alias(key) for key in IDENTITY[1:]]
+        tables.append(getattr(record, name).select(*labels, pl.all()))
+    return pl.concat(tables, how="diagonal").sort("paper", "condition", "seed", maintain_order=True)
+
+
+def _marked_versions(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Set mixed_versions and say which papers pool runs of several versions.
+
+    Training code and lock file must agree over a paper, the data over the seeds of a condition.
+    """
+    warnings, mixed = [], pl.lit(False)
+    for column, group in (
+        ("training_code", ["paper"]),
+        ("lock_sha256", ["paper"]),
+        ("data_sha256", ["paper", "condition"]),
+    ):
+        mixed = mixed | (pl.col(column).n_unique().over(group) > 1)
+        for key, part in runs.group_by(group, maintain_order=True):
+            if part[column].n_unique() > 1:
+                counts = part.group_by(column, maintain_order=True).len().rows()
+                versions = ", ".join(f"{str(version)[:12]} in {count} runs" for version, count in counts)
+                warnings.append(
+                    f"warning: {' '.join(key)} at scale {part['scale'][0]} pools versions of {column} "
+                    f"({versions}); rerun the older ones before you trust a comparison"
+                )
+    return runs.with_columns(mixed.alias("mixed_versions")), warnings
+
+
+def _check_identity(run: dict, path: Path) -> None:
+    place = path.absolute().parent
+    condition, paper, runs, scale = place.parent, place.parents[1], place.parents[2], place.parents[3]
+    expected = (scale.name, paper.name, condition.name, place.name)
+    found = (run["scale"], run["paper"], run["condition"], f"seed-{run['seed']}")
+    if runs.name != "runs" or expected != found:
+        raise BadInput(
+            f"{path}: is the record of {_shown(run)}, which does not match its folder; move it or run again"
+        )
+
+
+def _checked_metrics(metrics: dict, path: Path) -> dict:
+    for name, value in metrics.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not number:
+            raise BadInput(
+                f"{path}: metrics.{name} = {value!r} must be a finite number or null; run it again"
+            )
+        if name in LEADING and name not in LEADING_METRICS:
+            raise BadInput(
+                f"{path}: metrics.{name} has the name of another column of runs.parquet; rename it"
+            )
+    return {name: None if value is None else float(value) for name, value in metrics.items()}
+
+
+def _require(mapping: object, keys: Iterable[str], path: Path) -> None:
+    missing = [key for key in keys if not isinstance(mapping, dict) or key not in mapping]
+    if missing:
+        raise BadInput(f"{path}: missing {', '.join(missing)}; delete {path.parent} and run it again")
+
+
+def _shown(run: dict) -> str:
+    return f"{run['scale']} {run['paper']} {run['condition']} seed {run['seed']}"

@@ -1,0 +1,99 @@
+"""Exact and small-sample tests. p values are exact unless the docstring says otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+ALPHA = 0.05
+MAX_SIGN_FLIP_N = 20
+MAX_SPLITS = 500_000
+# Sums that differ by less than this share of the largest possible sum are ties: they differ by rounding only.
+TIE_TOLERANCE = 1e-9
+
+
+def sign_flip(differences: Sequence[float]) -> float:
+    """Two-sided p of the sign-flip test on paired differences: the share of all 2^n sign patterns whose
+    |sum| is at least the observed one, ties included. Full enumeration, so n <= 20 (ValueError above)."""
+    differences = np.asarray(differences, dtype=np.float64)
+    if not 1 <= len(differences) <= MAX_SIGN_FLIP_N:
+        raise ValueError(
+            f"sign_flip enumerates 2^n patterns: need 1 <= n <= {MAX_SIGN_FLIP_N}, got {len(differences)}"
+        )
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    threshold = abs(differences.sum()) - TIE_TOLERANCE * np.abs(differences).sum()
+    return float(np.mean(np.abs(sums) >= threshold))
+
+
+def sign_flip_minimum(n: int) -> float:
+    """The smallest two-sided p that n paired differences can reach: 2 / 2^n."""
+    return 2.0 / 2.0**n
+
+
+def sign_flip_note(n: int, alpha: float = ALPHA) -> str:
+    """What to print beside a sign-flip p that cannot be small however large the effect; else ""."""
+    return f"cannot reach alpha = {alpha:g} at n = {n}" if sign_flip_minimum(n) > alpha else ""
+
+
+def paired_t(differences: Sequence[float]) -> float:
+    """Two-sided p of the paired t test; needs n >= 2 and differences that are not all equal."""
+    differences = np.asarray(differences, dtype=np.float64)
+    if len(differences) < 2 or np.all(differences == differences[0]):
+        raise ValueError("the paired t test needs n >= 2 and differences that are not all equal")
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def tost(differences: Sequence[float], margin: float) -> float:
+    """p of two one-sided paired t tests, small when the mean lies within +-margin (Schuirmann, 1987).
+
+    Differences that are all equal leave the t test without a scale; the exact one-sided sign-flip p, 2^-n, is
+    returned then if they lie within the margin, else 1. Needs n >= 2 and margin > 0.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if len(differences) < 2 or margin <= 0:
+        raise ValueError(f"tost needs n >= 2 and margin > 0, got n = {len(differences)}, margin = {margin}")
+    if np.all(differences == differences[0]):
+        return 2.0 ** -len(differences) if abs(differences[0]) < margin else 1.0
+    above_low = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    below_high = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    return float(max(above_low, below_high))
+
+
+def permutation(first: Sequence[float], second: Sequence[float], alternative: str = "two-sided") -> float:
+    """p of the permutation test on mean(first) - mean(second), independent samples, every split enumerated.
+
+    alternative: "two-sided", "less" (first is lower) or "greater". ValueError above 500,000 splits.
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    pooled, size = np.concatenate([first, second]), len(first)
+    splits = math.comb(len(pooled), size)
+    if min(size, len(second)) < 1 or splits > MAX_SPLITS:
+        raise ValueError(f"permutation needs 1 to {MAX_SPLITS} splits of two non-empty samples, got {splits}")
+    chosen = np.array([pooled[list(indices)].sum() for indices in combinations(range(len(pooled)), size)])
+    differences = chosen / size - (pooled.sum() - chosen) / len(second)
+    observed = first.mean() - second.mean()
+    tolerance = TIE_TOLERANCE * np.abs(pooled).sum()
+    if alternative == "two-sided":
+        extreme = np.abs(differences) >= abs(observed) - tolerance
+    elif alternative == "less":
+        extreme = differences <= observed + tolerance
+    elif alternative == "greater":
+        extreme = differences >= observed - tolerance
+    else:
+        raise ValueError(f"alternative = {alternative!r}: choose two-sided, less or greater")
+    return float(extreme.mean())
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979), in the order given: the running maximum of (m - rank) * p."""
+    corrected, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = running
+    return corrected

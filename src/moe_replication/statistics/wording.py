@@ -1,0 +1,121 @@
+"""A finding in plain English: one sentence on what was found, and the evidence behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moe_replication.statistics.claims import Finding
+
+
+def number(value: float) -> str:
+    """Four significant digits, a plain minus sign."""
+    return f"{value:.4g}"
+
+
+def sentence(claim: dict, finding: Finding, verdict: str, scale: str) -> str:
+    """What was found, in one sentence that starts with the verdict."""
+    if verdict == "untestable":
+        return f"Untestable at scale {scale}: judged at {', '.join(claim['scales'])} only."
+    if verdict == "not_run":
+        return f"Not run at scale {scale}: {finding.missing}."
+    comparison = claim["comparison"]
+    body = _bound(claim, finding) if comparison == "bound" else _estimate(claim, finding)
+    if verdict == "reproduced" and comparison == "bound":
+        return f"Reproduced, as far as {finding.n} runs go: {body}."
+    return f"{verdict.capitalize()}: {body}."
+
+
+def evidence(
+    claim: dict,
+    finding: Finding,
+    verdict: str,
+    p_corrected: float | None,
+    family_size: int,
+    needed: int | None,
+) -> str:
+    """Tests, corrections, what would settle it, and where the margin comes from."""
+    parts = []
+    if finding.p is not None:
+        test = "TOST" if claim["comparison"] == "equivalence" else "Paired t test"
+        if finding.sd == 0:
+            test = "All differences are equal, so the exact sign-flip test stands in"
+        parts.append(
+            f"{test}: p = {number(finding.p)}, "
+            f"Holm-corrected over {family_size} in family {claim['family']} {number(p_corrected)}."
+        )
+    if finding.p_sign_flip is not None:
+        parts.append(
+            f"Exact sign-flip p = {number(finding.p_sign_flip)}"
+            + (f": {finding.note}." if finding.note else ".")
+        )
+    elif finding.note:
+        parts.append(f"{finding.note[0].upper()}{finding.note[1:]}.")
+    if verdict == "inconclusive":
+        parts.append(_remedy(claim, finding, needed))
+    if claim["comparison"] == "ordering" and "paper_value" in claim:
+        parts.append(f"The paper's difference is {number(claim['paper_value'])}.")
+    if finding.unpaired:
+        parts.append(f"Left out for want of a partner with the same seed: {finding.unpaired} run(s).")
+    if "margin" in claim:
+        parts.append(f"Margin {number(claim['margin'])} ({claim['margin_origin']}).")
+    return " ".join(parts)
+
+
+def _estimate(claim: dict, finding: Finding) -> str:
+    conditions, metric = claim["conditions"], claim["metric"]
+    paired = claim["comparison"] != "value"
+    what = (
+        f"{conditions[0]} minus {conditions[1]} in {metric}"
+        if paired
+        else f"mean {metric} of {conditions[0]}"
+    )
+    unit = "paired seed" if paired else "run"
+    count = f"{finding.n} {unit}{'s' if finding.n > 1 else ''}"
+    kind = (
+        "95 % interval" if claim["comparison"] in ("ordering", "equivalence") else "95 % prediction interval"
+    )
+    if finding.low is not None:
+        spread = f"{kind} {number(finding.low)} to {number(finding.high)}, {count}"
+    elif finding.n > 1:
+        spread = f"the same in all {count}, so an interval would have no width"
+    else:
+        spread = f"{count}, no interval"
+    return f"{what} is {number(finding.effect)} ({spread}); {_claimed(claim)}"
+
+
+def _claimed(claim: dict) -> str:
+    if claim["comparison"] == "ordering":
+        return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} zero"
+    if claim["comparison"] == "equivalence":
+        return f"claimed: within ±{number(claim['margin'])}"
+    return f"the paper has {number(claim['paper_value'])}, margin ±{number(claim['margin'])}"
+
+
+def _bound(claim: dict, finding: Finding) -> str:
+    less, bound, metric = claim["direction"] == "less", number(claim["paper_value"]), claim["metric"]
+    if finding.broken:
+        return (
+            f"{finding.broken} of {finding.n} runs have {metric} {'above' if less else 'below'} {bound} "
+            f"({'highest' if less else 'lowest'} {number(finding.worst)})"
+        )
+    return (
+        f"no counter-example in {finding.n} run{'s' if finding.n > 1 else ''} "
+        f"({metric} {'at most' if less else 'at least'} {bound} in all), but up to "
+        f"{number(100 * finding.high)} % of runs could break it (Clopper-Pearson 95 % upper bound)"
+    )
+
+
+def _remedy(claim: dict, finding: Finding, needed: int | None) -> str:
+    comparison = claim["comparison"]
+    if comparison == "bound":
+        return f"{needed} runs without a counter-example would settle it."
+    if finding.n < 2:
+        return "One value has no spread: run at least two seeds."
+    if comparison in ("value", "difference"):
+        if needed is not None:
+            return f"Equal values say too little about the next one: {needed} runs would settle it."
+        return "The interval is partly inside and partly outside the margin: more seeds narrow it."
+    if needed is not None:
+        return f"About {needed} paired seeds would settle it at this effect and sd (80 % power)."
+    return "No number of paired seeds up to 10,000 would settle it at this effect and sd."

@@ -1,0 +1,7 @@
+"""MLflow as a mirror of the run records; nothing else in the project reads it."""
+
+from __future__ import annotations
+
+
+class TrackingError(RuntimeError):
+    """The tracking store failed; run records are untouched, so a caller warns and goes on."""

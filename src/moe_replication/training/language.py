@@ -1,0 +1,174 @@
+"""Training and causal evaluation of the language model, for both papers.
+
+Legend: B sequences, T positions, N tokens, E experts, L MoE layers.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moe_replication.config.run import RunConfig
+from moe_replication.data.batches import LanguageBatches
+from moe_replication.data.shards import TokenShards
+from moe_replication.distributed import rank, world_size
+from moe_replication.ecology import census
+from moe_replication.ecology.control_number import control_number, temperature_at
+from moe_replication.errors import BadInput
+from moe_replication.evaluation import routing_statistics
+from moe_replication.models.gpt import GPT, GPTOutput
+from moe_replication.routing import RoutingContext
+from moe_replication.seeding import torch_generator
+from moe_replication.training.ecology_step import language_losses
+from moe_replication.training.task import LossOutput, Task, census_row, ecology_parts
+
+
+class LanguageTask(Task):
+    """Next-token prediction over token shards; the horizon is in tokens (paper A) or epochs (paper B)."""
+
+    unit = "tokens"
+
+    def __init__(self, config: RunConfig, data_folder: Path, seed: int) -> None:
+        super().__init__(config, seed)
+        shards = TokenShards.open(data_folder)
+        if shards.vocab_size > config.data.vocab_size:
+            raise BadInput(f"{data_folder}: vocabulary {shards.vocab_size} exceeds data.vocab_size {config.data.vocab_size}")
+        self.data_sha256 = shards.sha256
+        length, batch = config.data.sequence_length, config.training.batch_size
+        self.batches = LanguageBatches(shards.split("train"), length, batch, seed)
+        self.validation = _validation_batches(shards, length, config.training.micro_batch_size)
+        if config.training.epochs is None:
+            self.steps = config.training.tokens // (length * batch)
+            self.steps_per_epoch = None
+            self.evaluate_every = config.training.evaluate_every
+            self.checkpoint_every = config.training.checkpoint_every
+        else:
+            self.set_epochs(self.batches.windows // batch)
+        self.samples_per_step = length * batch
+        self.model = GPT(config)
+        self.start()
+
+    def micro_batches(self, step: int) -> list[tuple[Tensor, Tensor]]:
+        """This rank's (inputs, targets) of one optimiser step, one pair a forward pass."""
+        inputs, targets = self.batches.batch(step)
+        micro, mine = self.config.training.micro_batch_size, []
+        for index in range(self.config.accumulation):
+            first = (index * world_size() + rank()) * micro
+            rows = slice(first, first + micro)
+            mine.append((self._tensor(inputs[rows]), self._tensor(targets[rows])))
+        return mine
+
+    def loss(self, batch: tuple[Tensor, Tensor], step: int) -> LossOutput:
+        """Mean cross-entropy plus the auxiliary and ecology terms."""
+        inputs, targets = batch
+        output: GPTOutput = self.forward_model(inputs, self.context(step, inputs.numel()))
+        task_loss = self.model.token_losses(output.hidden_BTD, targets).mean()
+        loss, parts = task_loss, {"loss_task": task_loss.detach()}
+        for routed in output.routing:
+            if routed.selection.aux_loss is not None:
+                loss = loss + routed.selection.aux_loss
+        if self.config.ecology is not None:
+            ecology = self.config.ecology
+            generator = torch_generator(self.seed, f"oracle/{step}")
+            size = min(ecology.oracle_tokens, targets.numel())
+            sample = torch.randperm(targets.numel(), generator=generator)[:size].to(targets.device)
+            temperature = temperature_at(ecology, step / self.steps)
+            terms = language_losses(self.model, output.routing, targets.flatten(), sample, ecology, temperature)
+            extra, ecology_metrics = ecology_parts(terms, ecology)
+            loss, parts = loss + extra, parts | ecology_metrics
+            self.count_silence(output.routing)
+        return LossOutput(loss=loss, train_loss=task_loss.detach(), parts=parts, routing=output.routing)
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> tuple[dict[str, float], list[dict]]:
+        """Validation cross-entropy by the causal protocol, with the routing it used."""
+        losses, usage, fan_out_zero, top1 = [], [], [], []
+        layers = self.model.moe_layers()
+        for inputs, targets in self.validation:
+            inputs, targets = self._tensor(inputs), self._tensor(targets)
+            output: GPTOutput = self.forward_model(inputs, self.evaluation_context(inputs.numel()))
+            losses.append(self.model.token_losses(output.hidden_BTD, targets))
+            if layers:
+                usage.append(routing_statistics.usage(output.routing))
+                fan_out_zero += [(~o.selection.mask_NE.any(dim=1)).float().mean() for o in output.routing]
+                top1.append(torch.stack([o.logits_NE.argmax(dim=1) for o in output.routing]))
+        row = {"val_loss": torch.cat(losses).double().mean().item()}
+        if self.config.ecology is not None:
+            return self._census(row, torch.cat(top1, dim=1).cpu().numpy(), step)
+        if layers:
+            usage_LE = torch.stack(usage).mean(dim=0)
+            row |= {
+                "evaluation_usage_mean": usage_LE.mean().item(),
+                "evaluation_usage_std": usage_LE.std(dim=1, correction=0).mean().item(),
+                "evaluation_fanout_mean": usage_LE.sum(dim=1).mean().item(),
+                "evaluation_load_max_over_mean": routing_statistics.max_over_mean(usage_LE),
+                "zero_expert_share": torch.stack(fan_out_zero).mean().item(),
+            }
+        return row, []
+
+    def training_row(self, step: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
+        """Routing of the last forward pass of a logged step."""
+        ecology = self.config.ecology
+        if ecology is not None:
+            temperature = temperature_at(ecology, step / self.steps)
+            weights = (ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
+            return {"temperature": temperature, "control_number": control_number(temperature, *weights)}, []
+        if not output.routing:
+            return {}, []
+        layers = self.model.moe_layers()
+        row = routing_statistics.routing_row(output.routing, layers)
+        return row, routing_statistics.expert_rows(step, output.routing, layers)
+
+    def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:
+        """Metrics of the record from the finished curve."""
+        metrics = self.last(curve, "val_loss", "zero_expert_share")
+        metrics["train_loss"] = self.final_train_loss(curve)
+        metrics["generalization_gap"] = metrics["val_loss"] - metrics["train_loss"]
+        metrics["perplexity"] = math.exp(min(metrics["val_loss"], 700.0))
+        if self.config.ecology is not None:
+            return metrics | self.census_metrics(curve)
+        for name in ("usage_mean", "usage_std", "fanout_mean", "load_max_over_mean"):
+            metrics |= {name: value for value in self.last(curve, f"evaluation_{name}").values()}
+        metrics |= self.last_half_means(curve, "saturation", "starvation")
+        deviations = [r["cutoff_deviation"] for r in experts if r["step"] > self.steps / 2]
+        if deviations and deviations[0] is not None:
+            by_expert = np.asarray(deviations).reshape(-1, len({(r["layer"], r["expert"]) for r in experts}))
+            metrics["cutoff_std"] = float(by_expert.std(axis=0).mean())
+        return metrics
+
+    def context(self, step: int, tokens: int) -> RoutingContext:
+        """Training circumstances at `step`."""
+        config, ecology = self.config, self.config.ecology
+        warming_up = step < round(config.routing.warmup_fraction * self.steps)
+        temperature = temperature_at(ecology, step / self.steps) if ecology else 1.0
+        return RoutingContext(
+            training=True, pool_tokens=config.pool_tokens, warming_up=warming_up, temperature=temperature,
+            random_logits_NE=self.random_logits(step, tokens),
+        )  # fmt: skip
+
+    def _census(self, row: dict, top1_LN: np.ndarray, step: int) -> tuple[dict[str, float], list[dict]]:
+        experts = self.config.moe.experts
+        usage_LE = np.stack([census.usage_shares(top1_N, experts) for top1_N in top1_LN])
+        row |= census_row(usage_LE, self.config, self.silence)
+        tiers = self.config.moe.tier_of_expert
+        rows = [
+            {"step": step, "epoch": self.epoch(step), "layer": layer, "expert": expert, "tier": tiers[expert], "usage": share}
+            for layer, usage_E in enumerate(usage_LE.tolist())
+            for expert, share in enumerate(usage_E)
+        ]
+        return row, rows
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def _validation_batches(shards: TokenShards, length: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every window of the validation split once, in a fixed order; a last short batch is left out."""
+    tokens = shards.split("validation")
+    size = max(1, min(size, (len(tokens) - 1) // length))
+    order = LanguageBatches(tokens, length, size, seed=0)
+    return [order.batch(step) for step in range(order.windows // size)]

@@ -1,0 +1,211 @@
+"""Train one run: resume, step, evaluate, checkpoint, record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moe_replication.config.fingerprint import run_key, training_code_version
+from moe_replication.config.project import Project, Run
+from moe_replication.distributed import mean_over_ranks, rank
+from moe_replication.files import atomic_path, write_json
+from moe_replication.routing.update import end_step
+from moe_replication.seeding import derive_seed
+from moe_replication.training import record
+from moe_replication.training.checkpoint import CheckpointFolder
+from moe_replication.training.engine import Engine
+from moe_replication.training.language import LanguageTask
+from moe_replication.training.progress import TrainingProgress
+from moe_replication.training.schedules import horizon_decay
+from moe_replication.training.task import LossOutput, Task, data_path
+from moe_replication.training.vision import VisionTask
+
+# Exit code that asks a scheduler to queue the job again (sysexits' EX_TEMPFAIL).
+REQUEUE = 75
+
+
+class Stopped(SystemExit):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+def train(project: Project, run: Run) -> Path:
+    """Train `run` to its end and write its run directory; returns the record's path.
+
+    Raises FloatingPointError on a non-finite loss, before the weights move.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(project.scale.threads)
+    torch.use_deterministic_algorithms(True)
+    # The mode would also write NaN into every fresh buffer, gigabytes a step in ZeRO's buckets.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    condition = project.papers[run.paper].conditions[run.condition]
+    task = make_task(run, project.root / data_path(project.data_folder, run.config))
+    key = run_key(condition.values, task.data_sha256, training_code_version())
+    checkpoints = CheckpointFolder(project.root / "results" / run.scale / "checkpoints" / key, key)
+    trainer = Trainer(run, task, checkpoints)
+    trainer.fit()
+    folder = project.root / run.folder
+    if rank() == 0:
+        metrics = task.final_metrics(trainer.curve, trainer.experts)
+        write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
+        record.write_tables(folder, trainer.curve, trainer.experts)
+        engine = trainer.engine
+        write_json(folder / "environment.json", record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device))
+        write_json(folder / "cost.json", trainer.cost())
+        save_weights(checkpoints.folder / "weights.pt", task)
+        write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
+        headline = {name: metrics[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in metrics}
+        trainer.progress.say("done: " + "  ".join(f"{name} {value:.4g}" for name, value in headline.items()))
+    checkpoints.remove()
+    return folder / "run.json"
+
+
+def make_task(run: Run, data_folder: Path) -> Task:
+    """The task of a run's settings, with the model at its start."""
+    if run.config.task == "language":
+        return LanguageTask(run.config, data_folder, run.seed)
+    return VisionTask(run.config, data_folder, run.seed)
+
+
+def save_weights(path: Path, task: Task) -> None:
+    """Final weights and routing states, for probes and generation; loads with weights_only."""
+    state = {"model": task.model.state_dict(), "task": task.state_dict()}
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+class Trainer:
+    """The loop over optimiser steps of one run."""
+
+    def __init__(self, run: Run, task: Task, checkpoints: CheckpointFolder) -> None:
+        self.run, self.task, self.checkpoints = run, task, checkpoints
+        self.engine = Engine(task.model, run.config)
+        task.use(self.engine.deepspeed, self.engine.device)
+        routing = run.config.routing
+        self.beta = horizon_decay(routing.ema_beta, routing.ema_reference_steps, task.steps)
+        self.curve: list[dict] = []
+        self.experts: list[dict] = []
+        self.pending: list[Tensor] = []
+        self.wall_seconds, self.restarts = 0.0, 0
+        self.stop_signal: int | None = None
+
+    def fit(self) -> None:
+        """Run from the newest checkpoint, or from the start, to the last step."""
+        first = self._resume()
+        run, task = self.run, self.task
+        label = f"{run.paper} {run.condition} seed {run.seed}"
+        self.progress = TrainingProgress(label, first, task.steps, task.unit, shown=rank() == 0)
+        self._say_what_runs(first)
+        previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        self.started = time.monotonic() - self.wall_seconds
+        try:
+            for step in range(first, task.steps):
+                self._step(step, first)
+        finally:
+            self.wall_seconds = time.monotonic() - self.started
+            self.progress.close()
+            for signum, handler in previous.items():
+                signal.signal(signum, handler)
+
+    def cost(self) -> dict:
+        """Wall time over all starts of this run, and its speed."""
+        processed = self.task.steps * self.task.samples_per_step
+        return {
+            "wall_seconds": self.wall_seconds,
+            "tokens_per_second": processed / self.wall_seconds,
+            "restarts": self.restarts,
+        }
+
+    def _step(self, step: int, first: int) -> None:
+        task, config = self.task, self.run.config
+        learning_rate = self.engine.set_learning_rates(step, task.steps)
+        # Dropout is the one draw from the global generator; tied to the step it needs no saving.
+        torch.manual_seed(derive_seed(self.run.seed, f"step/{step}/{rank()}"))
+        losses = []
+        for batch in task.micro_batches(step):
+            output = task.loss(batch, step)
+            self._check_finite(output.loss, step)
+            self.engine.backward_and_step(output.loss)
+            losses.append(output.train_loss)
+        for layer in task.moe_layers():
+            end_step(layer.state, config.routing, self.beta)
+        self.pending.append(torch.stack(losses).mean())
+        done = step + 1
+        if done % config.training.log_every == 0 or done == task.steps or done == 1:
+            self._log(done, learning_rate, output, first)
+        if done % task.evaluate_every == 0 or done == task.steps:
+            self._evaluate(done)
+        if self.stop_signal is not None and done < task.steps:
+            self._save(done)
+            self.progress.say(f"stopped by signal {self.stop_signal} after step {done}; checkpoint written")
+            raise Stopped(REQUEUE)
+        if done % task.checkpoint_every == 0 and done < task.steps:
+            self._save(done)
+
+    def _log(self, done: int, learning_rate: float, output: LossOutput, first: int) -> None:
+        loss = mean_over_ranks(torch.stack(self.pending).mean()).item()
+        self.pending.clear()
+        row, expert_rows = self.task.training_row(done, output)
+        parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
+        self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
+        self.experts += expert_rows
+        self.progress.line(done, loss, learning_rate, (done - first) * self.task.samples_per_step)
+
+    def _evaluate(self, done: int) -> None:
+        row, expert_rows = self.task.evaluate(done)
+        self._add_row(done, row)
+        self.experts += expert_rows
+        shown = {name: row[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in row}
+        self.progress.say(f"step {done:>6}/{self.task.steps}  " + "  ".join(f"{n} {v:.4f}" for n, v in shown.items()))
+
+    def _add_row(self, done: int, values: dict) -> None:
+        if not self.curve or self.curve[-1]["step"] != done:
+            processed = done * self.task.samples_per_step
+            self.curve.append({"step": done, "tokens": processed, "epoch": self.task.epoch(done)})
+        self.curve[-1] |= values
+
+    def _save(self, done: int) -> None:
+        extra = {
+            "task": self.task.state_dict(),
+            "curve": self.curve,
+            "experts": self.experts,
+            "pending": self.pending,
+            "wall_seconds": time.monotonic() - self.started,
+            "restarts": self.restarts,
+        }
+        self.checkpoints.save(self.engine, done, extra)
+
+    def _resume(self) -> int:
+        found = self.checkpoints.load_newest(self.engine)
+        if found is None:
+            return 0
+        step, extra = found
+        self.task.load_state_dict(extra["task"])
+        self.curve, self.experts, self.pending = extra["curve"], extra["experts"], extra["pending"]
+        self.wall_seconds, self.restarts = extra["wall_seconds"], extra["restarts"] + 1
+        return step
+
+    def _say_what_runs(self, first: int) -> None:
+        engine, task = self.engine, self.task
+        parameters = sum(parameter.numel() for parameter in task.model.parameters())
+        start = f"resumes after step {first}" if first else "starts"
+        self.progress.say(
+            f"{self.run.paper} {self.run.condition} seed {self.run.seed}: {start}; {parameters:,} parameters,"
+            f" {task.steps} steps of {task.samples_per_step} {task.unit},"
+            f" {str(engine.dtype).removeprefix('torch.')} ({engine.dtype_reason}) on {engine.device}"
+        )
+
+    def _check_finite(self, loss: Tensor, step: int) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"{self.run.folder}: loss is {loss.item()} at step {step + 1}; the weights of step {step} are kept."
+                " Lower the learning rate or inspect curve and checkpoint"
+            )
+
+    def _ask_to_stop(self, signum: int, _frame: object) -> None:
+        self.stop_signal = signum

@@ -1,0 +1,44 @@
+"""What a person sees while a run trains: one aligned line per logged step, and a bar on a terminal."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Speed and remaining time from a monotonic clock; prints on the first rank only."""
+
+    def __init__(self, label: str, first_step: int, steps: int, unit: str, shown: bool) -> None:
+        self.console = Console(quiet=not shown, highlight=False, soft_wrap=True)
+        self.unit, self.steps, self.first_step = unit, steps, first_step
+        self.started = time.monotonic()
+        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not (shown and self.console.is_terminal))
+        self.task = self.bar.add_task(label, total=steps, completed=first_step)
+        self.bar.start()
+
+    def line(self, step: int, loss: float, learning_rate: float, processed: int, note: str = "") -> None:
+        """One line for `step` steps done; `processed` counts tokens or images since the start of this process."""
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        remaining = elapsed / max(step - self.first_step, 1) * (self.steps - step)
+        self.bar.update(self.task, completed=step)
+        self.bar.console.print(
+            f"step {step:>6}/{self.steps}  loss {loss:7.4f}  lr {learning_rate:.2e}"
+            f"  {processed / elapsed:>9,.0f} {self.unit}/s  eta {_clock(remaining)}{note}"
+        )
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.bar.console.print(text)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self.bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from moe_replication.data.images import ImageSet
+from moe_replication.data.prepare import prepare_corpus, prepare_images, prepare_tokens
+from moe_replication.data.shards import TokenShards
+from moe_replication.errors import BadInput
+
+REPOSITORY = Path(__file__).parents[2]
+CORPUS = {
+    "packages": ["rich", "numpy.ma", "yaml"],
+    "minimum_characters": 100,
+    "maximum_characters": 8000,
+    "validation_percent": 20,
+    "origin": {"packages": "test"},
+}
+TOKENS = {"vocab_size": 512, "tokenizer_megabytes": 0.1, "train_tokens": 5000, "validation_tokens": 2000}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "corpus"
+    prepare_corpus(folder, CORPUS)
+    return folder
+
+
+def test_text_from_source_to_shards(tmp_path, corpus, capsys):
+    manifest = prepare_tokens(tmp_path, corpus, TOKENS)
+    shards = TokenShards.open(tmp_path, verify=True)
+    assert (len(shards.split("train")), len(shards.split("validation"))) == (5000, 2000)
+    assert shards.vocab_size == 512
+    assert manifest["settings"]["train_tokens"] == 5000
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("tokenizer: 512 entries from 0.1 MB in ")
+    assert lines[1].startswith("tokens: train 5,000, validation 2,000; ")
+    assert len(lines) == 2
+
+
+def test_filter_makes_a_smaller_set_of_the_same_corpus(tmp_path, corpus):
+    manifest = prepare_tokens(tmp_path, corpus, {**TOKENS, "domain": "prose", "packages": ["rich", "yaml"]})
+    index = TokenShards.open(tmp_path).documents("train")
+    assert set(index["domain"]) == {"prose"}
+    assert set(index["package"]) <= {"rich", "yaml"}
+    assert manifest["settings"]["domain"] == "prose"
+
+
+def test_same_inputs_give_the_same_fingerprint(tmp_path, corpus):
+    fingerprints = set()
+    for name in "ab":
+        prepare_tokens(tmp_path / name, corpus, TOKENS)
+        fingerprints.add(TokenShards.open(tmp_path / name).sha256)
+    assert len(fingerprints) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({**TOKENS, "vocabulary": 1}, "data.vocabulary: unknown key"),
+        ({"vocab_size": 512}, "data.tokenizer_megabytes: missing"),
+        ({**TOKENS, "train_tokens": 0}, "data.train_tokens: 0"),
+        ({**TOKENS, "packages": ["cobol"]}, "data.packages: 'cobol'"),
+    ],
+)
+def test_bad_token_settings(tmp_path, corpus, settings, message):
+    with pytest.raises(BadInput, match=message):
+        prepare_tokens(tmp_path, corpus, settings)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_images_by_name(tmp_path, capsys):
+    for name, classes in (("digits-10", 10), ("digits-100", 100), ("digits-200", 200)):
+        prepare_images(tmp_path / name, name, {}, train_pairs=200, test_pairs=200)
+        images = ImageSet.open(tmp_path / name, verify=True)
+        assert (images.name, images.classes) == (name, classes)
+    assert "images: digits-200, 200 train, 200 test, 200 classes in " in capsys.readouterr().out
+    with pytest.raises(BadInput, match=r"data\.set: 'mnist' is no image set; choose one of digits-10"):
+        prepare_images(tmp_path / "mnist", "mnist", {})
+
+
+def test_shipped_corpus_settings_name_installed_packages():
+    from moe_replication.data.corpus import CorpusSettings, find_sources
+
+    settings = yaml.safe_load(
+        (REPOSITORY / "config" / "corpora" / "embedded.yaml").read_text(encoding="utf-8")
+    )
+    origin = settings.pop("origin")
+    assert set(origin) == set(settings)
+    assert all(find_sources(package) for package in CorpusSettings(**settings).packages)

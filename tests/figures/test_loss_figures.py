@@ -1,0 +1,120 @@
+"""Loss curves and final losses of paper A on frames small enough to check by hand."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from moe_replication.figures import loss, style
+from moe_replication.figures.paper_values import SCHEMA
+from moe_replication.figures.style import FigureInfo
+
+NOTHING = pl.DataFrame(schema=SCHEMA)
+
+
+def _runs(*rows: tuple) -> pl.DataFrame:
+    names = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss")
+    types = dict(
+        zip(names, (pl.String, pl.Int64, pl.String, pl.String, pl.Int64, pl.Float64, pl.Float64), strict=True)
+    )
+    return pl.DataFrame(rows, schema=types, orient="row").with_columns(paper=pl.lit("expert-threshold"))
+
+
+RUNS = _runs(
+    ("dense", 0, "Dense", "dense", None, 3.4, 3.4),
+    ("dense", 1, "Dense", "dense", None, 3.6, 3.6),
+    ("ec-sequence", 0, "EC one", "expert_choice", 256, 3.3, 3.2),
+    ("ec-batch", 0, "EC batch", "expert_choice", 8192, 3.1, 3.1),
+    ("et", 0, "ET", "expert_threshold", 8192, 3.0, 3.0),
+    ("et", 1, "ET", "expert_threshold", 8192, 3.2, 3.1),
+)
+CURVES = pl.DataFrame(
+    {
+        "paper": "expert-threshold",
+        "condition": ["dense"] * 4,
+        "seed": [0, 0, 1, 1],
+        "tokens": [100, 200, 100, 200],
+        "train_loss": [5.0, 4.0, 6.0, 5.0],
+        "val_loss": [None, 4.0, None, 5.0],
+    }
+)
+REPORTED = pl.DataFrame(
+    [
+        {"paper": "expert-threshold", "metric": "val_loss", "condition": "et", "value": 2.844},
+        {"paper": "expert-threshold", "metric": "val_loss", "condition": "d20-et", "value": 2.62},
+        {"paper": "expert-threshold", "metric": "val_loss", "pool_tokens": 65536, "value": 2.841},
+        {"paper": "expert-threshold", "metric": "train_loss", "pool_tokens": 65536, "value": 2.836},
+    ],
+    schema=SCHEMA,
+)
+
+
+def test_curves_average_over_seeds_where_all_measured():
+    data = loss.curve_data(RUNS, CURVES)
+    validation = data.filter(pl.col("series") == "validation")
+    assert validation.select("tokens", "n", "mean").rows() == [(200, 2, 4.5)]
+    half = 12.7062 * (0.5**0.5) / 2**0.5  # t(0.975, 1) * sd / sqrt(2)
+    assert validation["ci_high"][0] == pytest.approx(4.5 + half, abs=1e-3)
+
+
+def test_training_loss_is_smoothed_within_each_run():
+    data = loss.curve_data(RUNS, CURVES)
+    training = data.filter(pl.col("series") == "training")
+    assert training["mean"].to_list() == [5.5, 4.5]  # span 1 on two rows: nothing to smooth
+
+    long = pl.DataFrame(
+        {"paper": "expert-threshold", "condition": "et", "seed": 0, "tokens": range(100)}
+    ).with_columns(train_loss=pl.col("tokens") % 2 + 1.0, val_loss=pl.lit(None, pl.Float64))
+    smooth = loss.curve_data(RUNS, long)["mean"]
+    assert smooth[0] == 1.0
+    assert smooth[50:].max() - smooth[50:].min() < 0.35  # raw values swing by 1
+
+
+def test_paper_values_join_only_at_the_papers_own_scale():
+    assert "paper" not in loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=REPORTED))["source"]
+    data = loss.final_data(RUNS, FigureInfo(scale="paper", paper_values=REPORTED))
+    reported = data.filter(pl.col("source") == "paper").select(
+        "panel", "condition", "pool_tokens", "val_loss", "train_loss"
+    )
+    assert reported.sort("panel").rows() == [
+        ("condition", "et", None, 2.844, None),
+        ("pool", None, 65536, 2.841, 2.836),
+    ]
+
+
+def test_conditions_are_ordered_by_mean_with_their_number_of_seeds():
+    with style.styled():
+        _, axes = style.panels(width=4, height=3)
+        data = loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=NOTHING))
+        loss.condition_panel(axes[0, 0], data.filter(pl.col("panel") == "condition"), {})
+    labels = [text.get_text() for text in axes[0, 0].get_yticklabels()]
+    assert labels == ["Dense (n = 2)", "EC one (n = 1)", "ET (n = 2)", "EC batch (n = 1)"]
+
+
+def test_pool_panel_joins_pools_and_bands_the_threshold_rule():
+    with style.styled():
+        _, axes = style.panels(width=4, height=3)
+        data = loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=NOTHING))
+        loss.pool_panel(axes[0, 0], data.filter(pl.col("panel") == "pool"))
+    lines = {line.get_label(): line for line in axes[0, 0].lines}
+    assert list(lines["EC validation (n = 1)"].get_ydata()) == [3.3, 3.1]
+    assert set(lines["ET validation (n = 2)"].get_ydata()) == {3.1}
+    assert axes[0, 0].get_xscale() == "log"
+
+
+@pytest.mark.parametrize("draw", [loss.draw_curves, loss.draw_pool])
+def test_a_scale_without_paper_a_gets_a_text_panel(tmp_path, draw):
+    tables = {"runs": RUNS.clear(), "curves": CURVES.clear()}
+    draw(tables, FigureInfo(scale="demo", paper_values=NOTHING), tmp_path / "figure")
+    assert (tmp_path / "figure.csv").read_text().count("\n") == 1
+    assert (tmp_path / "figure.pdf").is_file()
+
+
+def test_one_seed_and_one_condition_draw(tmp_path):
+    info = FigureInfo(scale="demo", paper_values=NOTHING)
+    runs = RUNS.filter(pl.col("condition") == "et").head(1)
+    loss.draw_pool({"runs": runs}, info, tmp_path / "pool")
+    one = CURVES.filter(pl.col("seed") == 0)
+    loss.draw_curves({"runs": RUNS, "curves": one}, info, tmp_path / "curves")
+    assert pl.read_csv(tmp_path / "curves.csv")["n"].to_list() == [1, 1, 1]
+    assert pl.read_csv(tmp_path / "pool.csv").filter(pl.col("panel") == "condition").height == 1

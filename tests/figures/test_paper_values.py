@@ -1,0 +1,47 @@
+"""The data file of reported values, and what is refused in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from moe_replication.errors import BadInput
+from moe_replication.figures.paper_values import SCHEMA, read_paper_values
+
+SHIPPED = Path(__file__).parents[2] / "config" / "paper_values.yaml"
+
+
+def test_shipped_values_are_the_papers():
+    values = read_paper_values(SHIPPED)
+    assert dict(values.schema) == SCHEMA
+    et = values.filter((pl.col("condition") == "et") & (pl.col("metric") == "val_loss"))
+    assert et["value"].to_list() == [2.844]
+    small_pool = values.filter((pl.col("pool_tokens") == 2048) & (pl.col("metric") == "train_loss"))
+    assert small_pool["value"].to_list() == [2.874]
+    hard = values.filter(pl.col("dataset") == "TinyImageNet").sort("control_number", "value")
+    assert hard["value"].to_list() == [7, 25, 7]
+    assert values["place"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [{metric: m, value: 1, label: x}]", r"a\[0\]: 'place' is missing"),
+        ("a: [{metric: m, value: 1, label: x, place: p, seed: 1}]", r"unknown key 'seed'"),
+        ("a: [{metric: m, value: high, label: x, place: p}]", r"value 'high' is not a number"),
+        ("[1, 2]", "expected a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_wrong_entries_are_named(tmp_path, text, message):
+    path = tmp_path / "values.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        read_paper_values(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match="none.yaml: no such file"):
+        read_paper_values(tmp_path / "none.yaml")

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import pytest
+
+from moe_replication.statistics.claims import judge
+from moe_replication.statistics.collect import collect, read_parquet, read_runs
+from moe_replication.statistics.hypothesis_tests import holm
+
+PAPER = "expert-threshold"
+
+
+def claim(comparison="ordering", **keys):
+    base = {
+        "id": "a-x",
+        "paper": PAPER,
+        "place": "Table 1",
+        "statement": "s",
+        "metric": "val_loss",
+        "conditions": ["et", "tc"],
+        "comparison": comparison,
+        "scales": ["smoke"],
+        "figures": [],
+        "family": "f",
+    }
+    return base | ({"direction": "less"} if comparison == "ordering" else {}) | keys
+
+
+@pytest.fixture
+def verdicts(write_run, tmp_path):
+    """verdicts(claims, {condition: values by seed}, metric=): what judge says about such runs."""
+
+    def run(claims, values, metric="val_loss", paper=PAPER):
+        directories = [
+            write_run(tmp_path, paper, condition, seed, metrics={metric: value})
+            for condition, column in values.items()
+            for seed, value in enumerate(column)
+        ]
+        collect(directories, tmp_path)
+        tables = (read_runs(tmp_path / "runs.parquet"), read_parquet(tmp_path / "curves.parquet", ()))
+        return judge(claims if isinstance(claims, list) else [claims], *tables, "smoke")
+
+    return run
+
+
+TC = [3.0, 3.1, 3.2]
+
+
+def test_ordering_reproduced(verdicts):
+    # differences -0.10, -0.11, -0.12: mean -0.11, sd 0.01, half width 4.303 * 0.01 / sqrt(3) = 0.0248
+    (entry,) = verdicts(claim(paper_value=-0.05), {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert entry["verdict"] == "reproduced"
+    assert (entry["effect"], entry["n"]) == (pytest.approx(-0.11), 3)
+    assert (entry["ci_low"], entry["ci_high"]) == (
+        pytest.approx(-0.1348, abs=1e-4),
+        pytest.approx(-0.0852, abs=1e-4),
+    )
+    assert (entry["p_sign_flip"], entry["p_minimum"]) == (0.25, 0.25)
+    assert entry["note"] == "cannot reach alpha = 0.05 at n = 3"
+    assert "Exact sign-flip p = 0.25: cannot reach alpha = 0.05 at n = 3." in entry["evidence"]
+    assert "not significant" not in entry["evidence"]
+    assert entry["sentence"].startswith(
+        "Reproduced: et minus tc in val_loss is -0.11 (95 % interval -0.1348 to -0.08"
+    )
+    assert "The paper's difference is -0.05." in entry["evidence"]
+
+
+def test_ordering_contradicted_on_the_other_side(verdicts):
+    (entry,) = verdicts(claim(direction="greater"), {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert entry["verdict"] == "contradicted"
+
+
+def test_ordering_inconclusive_says_how_many_seeds_would_do(verdicts):
+    # differences -0.1, 0.0, 0.01
+    (entry,) = verdicts(claim(), {"et": [2.9, 3.1, 3.21], "tc": TC})
+    assert entry["verdict"] == "inconclusive"
+    assert entry["n_needed"] > 3
+    assert f"About {entry['n_needed']} paired seeds would settle it" in entry["evidence"]
+
+
+def test_one_seed_is_inconclusive(verdicts):
+    (entry,) = verdicts(claim(), {"et": [2.0], "tc": [3.0]})
+    assert (entry["verdict"], entry["n"], entry["ci_low"], entry["p"]) == ("inconclusive", 1, None, None)
+    assert "run at least two seeds" in entry["evidence"]
+
+
+def test_pairs_are_made_by_seed_and_the_rest_is_reported(verdicts):
+    (entry,) = verdicts(claim(), {"et": [2.9, 2.99, 3.08, 9.0], "tc": TC})
+    assert (entry["n"], entry["verdict"]) == (3, "reproduced")
+    assert "Left out for want of a partner with the same seed: 1 run" in entry["evidence"]
+
+
+def test_holm_over_the_family_can_undo_a_verdict(verdicts):
+    # differences -0.10, -0.13, -0.15: p = 0.0129; corrected over three such claims 0.039, over four 0.052
+    values = {"et": [2.9, 2.97, 3.05], "tc": TC}
+    (alone,) = verdicts(claim(), values)
+    three = verdicts([claim(id=f"a-{i}") for i in range(3)], values)
+    four = verdicts([claim(id=f"a-{i}") for i in range(4)], values)
+    assert [entry["p_corrected"] for entry in three] == pytest.approx(holm([alone["p"]] * 3))
+    assert {entry["verdict"] for entry in three} == {"reproduced"}
+    assert {entry["verdict"] for entry in four} == {"inconclusive"}
+    assert four[0]["ci_high"] < 0
+    assert four[0]["n_needed"] > 3
+    other_family = verdicts([claim(id=f"a-{i}", family=f"f{i}") for i in range(4)], values)
+    assert {entry["verdict"] for entry in other_family} == {"reproduced"}
+
+
+def test_claims_not_judged_do_not_count_in_the_family(verdicts):
+    claims = [claim(), claim(id="a-no", conditions=["et", "dense"]), claim(id="a-paper", scales=["paper"])]
+    entries = verdicts(claims, {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert [entry["verdict"] for entry in entries] == ["reproduced", "not_run", "untestable"]
+    assert entries[0]["p_corrected"] == entries[0]["p"]
+    assert entries[1]["sentence"] == "Not run at scale smoke: no run of dense."
+    assert entries[2]["sentence"] == "Untestable at scale smoke: judged at paper only."
+    assert (entries[1]["n"], entries[1]["effect"], entries[1]["p"]) == (0, None, None)
+
+
+def test_a_metric_nobody_measured_is_not_run(verdicts):
+    (entry,) = verdicts(claim(metric="usage_std", conditions=["et", "dense"]), {"et": TC, "dense": TC})
+    assert (entry["verdict"], entry["sentence"]) == (
+        "not_run",
+        "Not run at scale smoke: usage_std is not measured in dense.",
+    )
+
+
+def test_equal_differences_rest_on_the_sign_flip_test(verdicts):
+    counts = claim(metric="dead_experts", direction="greater")
+    (three,) = verdicts(counts, {"et": [5] * 3, "tc": [1] * 3}, metric="dead_experts")
+    assert (three["verdict"], three["p"], three["ci_low"], three["n_needed"]) == (
+        "inconclusive",
+        0.25,
+        None,
+        6,
+    )
+    (six,) = verdicts(counts, {"et": [5] * 6, "tc": [1] * 6}, metric="dead_experts")
+    assert (six["verdict"], six["p"]) == ("reproduced", 0.03125)
+    (none,) = verdicts(counts, {"et": [1] * 6, "tc": [1] * 6}, metric="dead_experts")
+    assert (none["verdict"], none["p"], none["n_needed"]) == ("inconclusive", 1.0, None)
+
+
+def equivalence(margin):
+    return claim("equivalence", margin=margin, margin_origin="ours")
+
+
+def test_equivalence(verdicts):
+    # differences 0.10, 0.11, 0.12: 90 % interval 0.11 +- 0.0169, 95 % 0.11 +- 0.0248
+    values = {"et": [3.1, 3.21, 3.32], "tc": TC}
+    found = [verdicts(equivalence(margin), values)[0] for margin in (0.15, 0.12, 0.08)]
+    assert [entry["verdict"] for entry in found] == ["reproduced", "inconclusive", "contradicted"]
+    assert found[1]["n_needed"] > 3
+    assert found[1]["p_sign_flip"] is None
+    assert "Margin 0.12 (ours)." in found[1]["evidence"]
+    assert found[0]["p"] < 0.05
+    (below,) = verdicts(equivalence(0.08), {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert below["verdict"] == "contradicted"
+
+
+def test_equivalence_of_identical_runs_needs_enough_of_them(verdicts):
+    (three,) = verdicts(equivalence(0.1), {"et": TC, "tc": TC})
+    assert (three["verdict"], three["p"]) == ("inconclusive", 0.125)
+    (five,) = verdicts(equivalence(0.1), {"et": [3.0] * 5, "tc": [3.0] * 5})
+    assert (five["verdict"], five["p"]) == ("reproduced", 1 / 32)
+
+
+def bound(**keys):
+    base = claim(
+        "bound", metric="dead_experts", conditions=["v6", "v7-e1.0"], margin=0.05, margin_origin="ours"
+    )
+    return base | {"id": "b-x", "paper": "expert-ecology", "direction": "less", "paper_value": 0} | keys
+
+
+def dead(verdicts, entry, values):
+    return verdicts(entry, values, metric="dead_experts", paper="expert-ecology")[0]
+
+
+def test_one_counter_example_contradicts_a_guarantee(verdicts):
+    entry = dead(verdicts, bound(), {"v6": [0, 0, 0], "v7-e1.0": [0, 7, 0]})
+    assert (entry["verdict"], entry["effect"], entry["n"]) == ("contradicted", pytest.approx(1 / 6), 6)
+    assert entry["sentence"] == "Contradicted: 1 of 6 runs have dead_experts above 0 (highest 7)."
+    assert entry["p"] is entry["p_corrected"] is None
+
+
+def test_no_counter_example_in_few_runs_is_no_guarantee(verdicts):
+    entry = dead(verdicts, bound(), {"v6": [0, 0, 0], "v7-e1.0": [0, 0, 0]})
+    assert (entry["verdict"], entry["n_needed"]) == ("inconclusive", 72)
+    assert entry["ci_high"] == pytest.approx(1 - 0.025 ** (1 / 6))
+    assert "no counter-example in 6 runs" in entry["sentence"]
+    assert "72 runs without a counter-example would settle it." in entry["evidence"]
+
+
+def test_a_loose_margin_lets_a_clean_sheet_count(verdicts):
+    entry = dead(verdicts, bound(margin=0.5), {"v6": [0, 0, 0], "v7-e1.0": [0, 0, 0]})
+    assert entry["verdict"] == "reproduced"
+    assert entry["sentence"].startswith("Reproduced, as far as 6 runs go: no counter-example")
+
+
+def test_a_bound_from_below(verdicts):
+    entry = dead(verdicts, bound(direction="greater", paper_value=3, conditions=["v6"]), {"v6": [3, 4, 2]})
+    assert entry["sentence"] == "Contradicted: 1 of 3 runs have dead_experts below 3 (lowest 2)."
+
+
+def test_a_bound_over_a_condition_that_did_not_run(verdicts):
+    assert dead(verdicts, bound(), {"v6": [0, 0, 0]})["verdict"] == "not_run"
+
+
+def value(paper_value, margin, **keys):
+    return claim(
+        "value", conditions=["et"], paper_value=paper_value, margin=margin, margin_origin="ours", **keys
+    )
+
+
+def test_a_cell_against_our_prediction_interval(verdicts):
+    # 3.00, 3.01, 3.02: prediction interval 3.01 +- 4.303 * 0.01 * sqrt(4/3) = 3.01 +- 0.0497
+    values = {"et": [3.0, 3.01, 3.02]}
+    cases = [(3.01, 0.06), (3.01, 0.03), (3.2, 0.1)]
+    found = [verdicts(value(*case), values)[0] for case in cases]
+    assert [entry["verdict"] for entry in found] == ["reproduced", "inconclusive", "contradicted"]
+    assert (found[0]["ci_low"], found[0]["kind"]) == (
+        pytest.approx(3.01 - 0.0497, abs=1e-4),
+        "the paper's cell",
+    )
+    assert "the paper has 3.01, margin ±0.06" in found[0]["sentence"]
+
+
+def test_a_cell_of_equal_counts_is_not_settled_by_three(verdicts):
+    entry = verdicts(value(7, 1, metric="dead_experts"), {"et": [7, 7, 7]}, metric="dead_experts")[0]
+    assert (entry["verdict"], entry["n_needed"]) == ("inconclusive", 39)
+
+
+def test_a_difference_cell_is_paired(verdicts):
+    cell = claim("difference", paper_value=-0.1, margin=0.2, margin_origin="ours")
+    (entry,) = verdicts(cell, {"et": [2.9, 2.99, 3.08], "tc": TC})
+    # -0.11 +- 0.0497
+    assert (entry["verdict"], entry["ci_high"]) == ("reproduced", pytest.approx(-0.11 + 0.0497, abs=1e-4))
+
+
+def test_a_cell_at_an_epoch_is_read_from_the_curve(verdicts):
+    # the fixture's curve of dead_experts falls by 1 an epoch, whatever the record's last value is
+    cell = {"id": "b-x", "paper": "expert-ecology", "metric": "dead_experts", "conditions": ["v6"]}
+    entries = verdicts(
+        [value(0, 1, epoch=epoch) | cell for epoch in (1, 2, 40)],
+        {"v6": [99.0, 99.0, 99.0]},
+        "dead_experts",
+        "expert-ecology",
+    )
+    assert entries[0]["effect"] - entries[1]["effect"] == pytest.approx(1.0)
+    assert entries[0]["effect"] < 20
+    assert entries[2]["sentence"].endswith("dead_experts is not measured at epoch 40 in v6.")

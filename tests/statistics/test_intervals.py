@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from moe_replication.statistics.intervals import (
+    clopper_pearson,
+    mean_interval,
+    paired_interval,
+    prediction_interval,
+)
+
+T_2 = 4.302653  # 97.5 % point of t with 2 degrees of freedom, from tables
+
+
+def test_mean_interval_by_hand():
+    # 1, 2, 3: mean 2, sd 1, half width 4.3027 / sqrt(3) = 2.4841
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert (interval.n, interval.mean, interval.sd) == (3, 2.0, 1.0)
+    assert interval.low == pytest.approx(2 - T_2 / math.sqrt(3), abs=1e-5)
+    assert interval.high == pytest.approx(4.48414, abs=1e-4)
+
+
+def test_prediction_interval_by_hand():
+    # half width 4.3027 * sqrt(1 + 1/3) = 4.9683
+    interval = prediction_interval([1.0, 2.0, 3.0])
+    assert (interval.low, interval.high) == (
+        pytest.approx(-2.96828, abs=1e-4),
+        pytest.approx(6.96828, abs=1e-4),
+    )
+
+
+def test_paired_interval_by_hand():
+    # differences 1, 2, 3
+    interval = paired_interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert interval == mean_interval([1.0, 2.0, 3.0])
+
+
+def test_one_value_has_no_width():
+    interval = mean_interval([5.0])
+    assert (interval.mean, interval.sd, interval.low, interval.high) == (5.0, None, None, None)
+
+
+def test_equal_values_have_sd_exactly_zero():
+    # the mean of three times 0.1 is not 0.1 in floating point, so a naive sd is about 1e-17
+    assert mean_interval([0.1, 0.1, 0.1]).sd == 0.0
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")], [[1.0]]])
+def test_mean_interval_refuses(values):
+    with pytest.raises(ValueError, match="finite numbers"):
+        mean_interval(values)
+
+
+def test_clopper_pearson_by_hand():
+    # 0 of n: high = 1 - 0.025^(1/n); n of n mirrors it; 1 of 2 is symmetric with low = 1 - sqrt(0.975)
+    assert clopper_pearson(0, 3) == (0.0, pytest.approx(1 - 0.025 ** (1 / 3)))
+    assert clopper_pearson(3, 3) == (pytest.approx(0.025 ** (1 / 3)), 1.0)
+    low, high = clopper_pearson(1, 2)
+    assert low == pytest.approx(1 - math.sqrt(0.975))
+    assert low + high == pytest.approx(1.0)
+
+
+@given(n=st.integers(1, 40), data=st.data())
+def test_clopper_pearson_agrees_with_scipy_and_holds_the_rate(n, data):
+    events = data.draw(st.integers(0, n))
+    low, high = clopper_pearson(events, n)
+    reference = stats.binomtest(events, n).proportion_ci(method="exact")
+    assert (low, high) == (pytest.approx(reference.low, abs=1e-9), pytest.approx(reference.high, abs=1e-9))
+    assert low <= events / n <= high
+
+
+def test_clopper_pearson_refuses_more_events_than_trials():
+    with pytest.raises(ValueError, match="events = 4, n = 3"):
+        clopper_pearson(4, 3)
