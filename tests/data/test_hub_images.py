@@ -79,7 +79,9 @@ def test_missing_root_and_files_say_what_to_set(tmp_path, roots):
 def test_incomplete_copy(tmp_path):
     rows = table([picture(1)], [0])
     roots = hub_layout(tmp_path / "root", rows, rows, name="{split}-00000-of-00002.parquet")
-    with pytest.raises(BadInput, match=r"holds 1 of 2 train files; complete the copy"):
+    with pytest.raises(
+        BadInput, match=r"holds 1 of 2 files train-\*\.parquet; set data\.roots\.cifar10 to one complete copy"
+    ):
         make_hub_set(tmp_path / "out", "cifar10", roots)
 
 

@@ -29,7 +29,7 @@ def corpus(tmp_path_factory):
 
 
 def test_text_from_source_to_shards(tmp_path, corpus, capsys):
-    manifest = prepare_tokens(tmp_path, corpus, TOKENS)
+    manifest = prepare_tokens(tmp_path, "embedded", TOKENS, corpus, {})
     shards = TokenShards.open(tmp_path, verify=True)
     assert (len(shards.split("train")), len(shards.split("validation"))) == (5000, 2000)
     assert shards.vocab_size == 512
@@ -40,18 +40,28 @@ def test_text_from_source_to_shards(tmp_path, corpus, capsys):
     assert len(lines) == 2
 
 
-def test_filter_makes_a_smaller_set_of_the_same_corpus(tmp_path, corpus):
-    manifest = prepare_tokens(tmp_path, corpus, {**TOKENS, "domain": "prose", "packages": ["rich", "yaml"]})
-    index = TokenShards.open(tmp_path).documents("train")
-    assert set(index["domain"]) == {"prose"}
-    assert set(index["package"]) <= {"rich", "yaml"}
-    assert manifest["settings"]["domain"] == "prose"
+def test_prose_is_a_set_of_its_own_from_the_same_corpus(tmp_path, corpus):
+    domains, sources = {}, {}
+    for name in ("embedded", "embedded-prose"):
+        manifest = prepare_tokens(tmp_path / name, name, TOKENS, corpus, {})
+        domains[name] = set(TokenShards.open(tmp_path / name).documents("train")["domain"])
+        sources[name] = manifest["source"]
+    assert domains == {"embedded": {"prose", "code"}, "embedded-prose": {"prose"}}
+    assert sources["embedded-prose"]["name"] == "embedded-prose"
+    assert sources["embedded"]["corpus_sha256"] == sources["embedded-prose"]["corpus_sha256"]
+
+
+def test_unknown_text_set(tmp_path, corpus):
+    with pytest.raises(
+        BadInput, match=r"data\.set: 'pile' is no text set; choose one of embedded, .*fineweb-edu"
+    ):
+        prepare_tokens(tmp_path, "pile", TOKENS, corpus, {})
 
 
 def test_same_inputs_give_the_same_fingerprint(tmp_path, corpus):
     fingerprints = set()
     for name in "ab":
-        prepare_tokens(tmp_path / name, corpus, TOKENS)
+        prepare_tokens(tmp_path / name, "embedded", TOKENS, corpus, {})
         fingerprints.add(TokenShards.open(tmp_path / name).sha256)
     assert len(fingerprints) == 1
 
@@ -62,12 +72,11 @@ def test_same_inputs_give_the_same_fingerprint(tmp_path, corpus):
         ({**TOKENS, "vocabulary": 1}, "data.vocabulary: unknown key"),
         ({"vocab_size": 512}, "data.tokenizer_megabytes: missing"),
         ({**TOKENS, "train_tokens": 0}, "data.train_tokens: 0"),
-        ({**TOKENS, "packages": ["cobol"]}, "data.packages: 'cobol'"),
     ],
 )
 def test_bad_token_settings(tmp_path, corpus, settings, message):
     with pytest.raises(BadInput, match=message):
-        prepare_tokens(tmp_path, corpus, settings)
+        prepare_tokens(tmp_path, "embedded", settings, corpus, {})
     assert not (tmp_path / "manifest.json").exists()
 
 

@@ -26,17 +26,22 @@ DOCUMENTS = pl.DataFrame(
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    train_tokenizer(path, DOCUMENTS, vocab_size=512, sample_megabytes=1)
+    train_tokenizer(path, [DOCUMENTS], vocab_size=512, sample_megabytes=1)
     return load_tokenizer(path)
 
 
 def write(folder, tokenizer, *, max_tokens=None, shard_tokens=700, vocab_size=512):
     splits = {
         "train": write_split(
-            folder, "train", DOCUMENTS, tokenizer, max_tokens=max_tokens, shard_tokens=shard_tokens
+            folder,
+            "train",
+            DOCUMENTS.iter_slices(40),
+            tokenizer,
+            max_tokens=max_tokens,
+            shard_tokens=shard_tokens,
         ),
         "validation": write_split(
-            folder, "validation", DOCUMENTS.head(5), tokenizer, max_tokens=None, shard_tokens=shard_tokens
+            folder, "validation", [DOCUMENTS.head(5)], tokenizer, max_tokens=None, shard_tokens=shard_tokens
         ),
     }
     return write_manifest(folder, splits, vocab_size=vocab_size)
@@ -72,7 +77,7 @@ def test_document_index_points_at_the_document_starts(tmp_path, tokenizer):
 def test_limit_is_met_exactly_and_recorded(tmp_path, tokenizer):
     manifest = write(tmp_path, tokenizer, max_tokens=1000)["splits"]["train"]
     assert manifest["tokens"] == manifest["max_tokens"] == 1000
-    assert manifest["documents"] < manifest["documents_available"] == 150
+    assert manifest["documents"] == TokenShards.open(tmp_path).documents("train").height < 150
     shards = TokenShards.open(tmp_path, verify=True)
     assert len(shards.split("train")) == shards.documents("train")["tokens"].sum() == 1000
     ids = [index for index in np.asarray(shards.split("train")).tolist() if index != BOS_ID]
@@ -91,8 +96,22 @@ def test_documents_beyond_the_limit_are_not_encoded(tmp_path, tokenizer):
             return tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
 
     counting = Counting()
-    write_split(tmp_path, "train", DOCUMENTS, counting, max_tokens=10, shard_tokens=700)
+    batches = iter([DOCUMENTS, DOCUMENTS])
+    write_split(tmp_path, "train", batches, counting, max_tokens=10, shard_tokens=700)
     assert counting.encoded == 64
+    assert next(batches).height == 150
+
+
+def test_split_without_documents_is_named(tmp_path, tokenizer):
+    with pytest.raises(BadInput, match="the validation split has no document"):
+        write_split(tmp_path, "validation", [], tokenizer, max_tokens=None, shard_tokens=700)
+
+
+def test_batches_make_no_difference(tmp_path, tokenizer):
+    for name, batches in (("one", [DOCUMENTS]), ("many", DOCUMENTS.iter_slices(7))):
+        split = write_split(tmp_path / name, "train", batches, tokenizer, max_tokens=2000, shard_tokens=700)
+        write_manifest(tmp_path / name, {"train": split}, vocab_size=512)
+    assert len({TokenShards.open(tmp_path / name).sha256 for name in ("one", "many")}) == 1
 
 
 def test_fewer_shards_than_before_leave_no_stale_file(tmp_path, tokenizer):

@@ -22,7 +22,7 @@ WORDS = pl.DataFrame(
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    train_tokenizer(path, WORDS, vocab_size=512, sample_megabytes=1)
+    train_tokenizer(path, [WORDS], vocab_size=512, sample_megabytes=1)
     return path
 
 
@@ -53,19 +53,31 @@ def test_marker_written_in_a_text_is_plain_characters(tokenizer):
 
 
 def test_deterministic(tmp_path, path):
-    info = train_tokenizer(tmp_path / "again.json", WORDS, vocab_size=512, sample_megabytes=1)
+    info = train_tokenizer(
+        tmp_path / "again.json", WORDS.iter_slices(150), vocab_size=512, sample_megabytes=1
+    )
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
     assert info["sample_documents"] == 400
     assert info["sample_bytes"] == WORDS["text"].str.len_bytes().sum()
 
 
 def test_sample_takes_whole_documents_up_to_the_first_that_reaches_it(tmp_path):
-    documents = pl.concat([WORDS, pl.DataFrame({"text": ["unseen " * 1000]})])
-    half = documents["text"].str.len_bytes().head(200).sum() / 1e6
-    info = train_tokenizer(tmp_path / "t.json", documents, vocab_size=512, sample_megabytes=half)
+    half = WORDS["text"].str.len_bytes().head(200).sum() / 1e6
+    info = train_tokenizer(tmp_path / "t.json", [WORDS], vocab_size=512, sample_megabytes=half)
     assert info["sample_documents"] == 200
-    info = train_tokenizer(tmp_path / "t.json", documents, vocab_size=512, sample_megabytes=half + 1e-6)
+    info = train_tokenizer(tmp_path / "t.json", [WORDS], vocab_size=512, sample_megabytes=half + 1e-6)
     assert info["sample_documents"] == 201
+
+
+def test_sample_asks_for_no_batch_beyond_it(tmp_path):
+    batches = WORDS.iter_slices(100)
+    train_tokenizer(
+        tmp_path / "t.json",
+        batches,
+        vocab_size=512,
+        sample_megabytes=WORDS["text"].str.len_bytes().head(150).sum() / 1e6,
+    )
+    assert sum(batch.height for batch in batches) == 200
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_sample_takes_whole_documents_up_to_the_first_that_reaches_it(tmp_path):
 )
 def test_bad_settings(tmp_path, vocab_size, megabytes, message):
     with pytest.raises(BadInput, match=message):
-        train_tokenizer(tmp_path / "t.json", WORDS, vocab_size=vocab_size, sample_megabytes=megabytes)
+        train_tokenizer(tmp_path / "t.json", [WORDS], vocab_size=vocab_size, sample_megabytes=megabytes)
     assert not (tmp_path / "t.json").exists()
 
 

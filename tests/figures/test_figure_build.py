@@ -22,6 +22,7 @@ def collected(finished_results):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_draws_and_redraws_the_same_bytes(collected, tmp_path, name):
     first = draw_figure(name, "smoke", collected, tmp_path / "first", VALUES)

@@ -43,5 +43,5 @@ def test_wrong_entries_are_named(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadInput, match="none.yaml: no such file"):
+    with pytest.raises(BadInput, match=r"none\.yaml: no such file"):
         read_paper_values(tmp_path / "none.yaml")

@@ -17,11 +17,16 @@ TRAINING_CODE = (
 )  # fmt: skip
 
 
+def training_code_version() -> str:
+    """Version of everything that decides a run's numbers."""
+    return code_version(*TRAINING_CODE)
+
+
 @functools.cache
-def training_code_version(package: Path = PACKAGE) -> str:
-    """Hash of the training modules' syntax trees: comments, docstrings and layout do not count."""
+def code_version(*entries: str, package: Path = PACKAGE) -> str:
+    """Hash of the syntax trees of files and folders: comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
-    for entry in TRAINING_CODE:
+    for entry in entries:
         path = package / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
@@ -49,6 +54,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:]
     return tree

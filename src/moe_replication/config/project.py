@@ -118,7 +118,9 @@ class Project:
         if paper not in self.papers:
             raise _unknown("paper", paper, self.papers)
         if condition not in self.papers[paper].conditions:
-            raise _unknown(f"condition of {paper} at scale {self.scale.name}", condition, self.papers[paper].conditions)
+            raise _unknown(
+                f"condition of {paper} at scale {self.scale.name}", condition, self.papers[paper].conditions
+            )
         config = self.papers[paper].conditions[condition].config
         return Run(scale=self.scale.name, paper=paper, condition=condition, seed=seed, config=config)
 
@@ -161,7 +163,9 @@ def parse_overrides(items: Iterable[str]) -> dict:
         if not found or not key:
             raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
         *parents, last = key.split(".")
-        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = yaml.safe_load(text)
+        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = (
+            yaml.safe_load(text)
+        )
     return nested
 
 
@@ -180,7 +184,11 @@ def _settings(root: Path, overrides: dict) -> dict:
     if isinstance(settings.get("seeds"), list | int | str):
         seeds = settings["seeds"] if isinstance(settings["seeds"], list) else [settings["seeds"]]
         settings["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
-    validate(settings, root / SCHEMAS / "config.schema.yaml", _shown(path, root) + (" with overrides" if overrides else ""))
+    validate(
+        settings,
+        root / SCHEMAS / "config.schema.yaml",
+        _shown(path, root) + (" with overrides" if overrides else ""),
+    )
     return settings
 
 
@@ -220,7 +228,9 @@ def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> 
     if paper["paper"] != name:
         raise BadInput(f"{source}: paper = {paper['paper']!r} must equal the file name")
     if name not in scale["papers"]:
-        raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
+        raise BadInput(
+            f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file"
+        )
     section = scale["papers"][name]
     where = f"config/scales/{scale['scale']}.yaml papers.{name}"
     for key in [*section["conditions"], *section.get("conditions_set", {})]:
@@ -244,7 +254,11 @@ def _condition(paper: dict, name: str, scale: dict, roots: dict[str, str | None]
     tree = read_layer(paper["defaults"], "ours")
     tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
     task = tree["task"].value
-    sizes = (section["set"], section.get("task_set", {}).get(task, {}), section.get("conditions_set", {}).get(name, {}))
+    sizes = (
+        section["set"],
+        section.get("task_set", {}).get(task, {}),
+        section.get("conditions_set", {}).get(name, {}),
+    )
     for size in sizes:
         tree = lay_over(tree, read_layer(size, ours))
     wanted = tree["data"]["set"].value

@@ -193,13 +193,17 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.routing.top_k > self.moe.experts:
-            raise BadInput(f"routing.top_k = {self.routing.top_k} must be at most the {self.moe.experts} experts of moe.tiers")
+            raise BadInput(
+                f"routing.top_k = {self.routing.top_k} must be at most the {self.moe.experts} experts of moe.tiers"
+            )
         if self.routing.rule == "softmax_top_k" and self.ecology is None:
             raise BadInput("routing.rule = softmax_top_k needs ecology.temperature; give the ecology section")
         if (self.ecology is None) != (self.census is None):
             raise BadInput("ecology and census go together: give both sections or neither")
         if (self.task == "language") != isinstance(self.model, GPTConfig):
-            raise BadInput(f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language")
+            raise BadInput(
+                f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language"
+            )
         if self.task == "language" and (self.data.vocab_size is None or self.data.sequence_length is None):
             raise BadInput("task = language needs data.vocab_size and data.sequence_length; set both")
         forward = self.training.micro_batch_size * self.engine.world_size
@@ -240,7 +244,9 @@ def build_run_config(values: dict, source: str) -> RunConfig:
     try:
         for name, section in values.items():
             if isinstance(section, dict):
-                built[name] = _build(_KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section)
+                built[name] = _build(
+                    _KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section
+                )
         built = {"ecology": None, "census": None} | built
         return RunConfig(**built)
     except BadInput as error:

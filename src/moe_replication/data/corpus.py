@@ -18,13 +18,15 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.data.docstrings import Document, SourceFile, read_sources
+from moe_replication.data.sources import SPLITS, TextSource, hash_split
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json, sha256_file, write_json
 
 STANDARD_LIBRARY = "stdlib"
 LANGUAGE_REFERENCE = "python-reference"
-SPLITS = ("train", "validation")
 DOMAINS = ("prose", "code")
+# Text sets made of the corpus, and the domain each is restricted to.
+EMBEDDED_SETS = {"embedded": None, "embedded-prose": "prose"}
 
 # Tests and copies of other packages.
 _SKIPPED_FOLDERS = {"test", "tests", "_vendor", "vendor", "_vendored", "vendored", "externals", "third_party"}
@@ -113,27 +115,34 @@ def read_documents(folder: Path | str) -> pl.DataFrame:
     return pl.read_parquet(path)
 
 
-def select_documents(
-    documents: pl.DataFrame, *, split: str, domain: str | None = None, packages: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """Documents of a split, optionally of one domain or some packages, in hash order (a fixed shuffle)."""
+def embedded_source(folder: Path | str, name: str) -> TextSource:
+    """The corpus in `folder` as one of EMBEDDED_SETS."""
+    documents = read_documents(folder)
+    return TextSource(
+        facts={
+            "name": name,
+            "corpus_sha256": read_json(Path(folder) / "manifest.json")["content_sha256"],
+            "order": "hash of the text",
+        },
+        batches=lambda split: [select_documents(documents, split=split, domain=EMBEDDED_SETS[name])],
+    )
+
+
+def select_documents(documents: pl.DataFrame, *, split: str, domain: str | None = None) -> pl.DataFrame:
+    """Documents of a split, optionally of one domain, in hash order (a fixed shuffle)."""
     if split not in SPLITS:
         raise BadInput(f"split: {split!r} is none of {list(SPLITS)}")
     if domain is not None and domain not in DOMAINS:
-        raise BadInput(f"data.domain: {domain!r} is none of {list(DOMAINS)}; leave it out for both")
-    known = documents["package"].unique().sort().to_list()
-    for package in packages or ():
-        if package not in known:
-            raise BadInput(f"data.packages: {package!r} is not in the corpus; it has {', '.join(known)}")
+        raise BadInput(f"domain: {domain!r} is none of {list(DOMAINS)}; leave it out for both")
     keep = pl.col("split") == split
     if domain is not None:
         keep &= pl.col("domain") == domain
-    if packages is not None:
-        keep &= pl.col("package").is_in(list(packages))
     selected = documents.filter(keep).sort("doc_id")
     if selected.is_empty():
         raise BadInput(
-            f"data: no {split} document has domain {domain} and packages {packages}; widen the filter"
+            f"corpus: no {split} document"
+            + (f" has domain {domain}" if domain else "")
+            + "; add to corpus.packages and prepare the corpus again"
         )
     return selected
 
@@ -227,15 +236,13 @@ def _table(documents: Iterator[Document], validation_percent: float) -> pl.DataF
     rows = list(documents)
     if not rows:
         raise BadInput("corpus.packages: no document is long enough; lower corpus.minimum_characters")
-    # The id orders documents, so the split is drawn from other digits of the same hash.
-    threshold = round(validation_percent / 100 * 16**8)
     return pl.DataFrame(
         {
             "doc_id": [row.digest[:16] for row in rows],
             "package": [row.package for row in rows],
             "path": [row.path for row in rows],
             "domain": [row.domain for row in rows],
-            "split": [SPLITS[int(row.digest[16:24], 16) < threshold] for row in rows],
+            "split": [hash_split(row.digest, validation_percent) for row in rows],
             "text": [row.text for row in rows],
         }
     )

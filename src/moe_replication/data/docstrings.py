@@ -24,7 +24,7 @@ _BODIES = ("body", "orelse", "handlers", "finalbody")
 
 
 class Document(NamedTuple):
-    """One document; `digest` is the SHA-256 (hex) of its text with every run of whitespace made one space."""
+    """One document; `digest` is the `text_digest` of its text."""
 
     package: str
     path: str
@@ -60,11 +60,14 @@ def read_source(source: SourceFile, minimum: int, maximum: int) -> list[Document
             for piece in cut(part, maximum):
                 # Escapes such as "\ud800" make strings that UTF-8 cannot hold.
                 piece = piece.encode("utf-8", "replace").decode("utf-8")
-                normalised = " ".join(piece.split())
-                if len(normalised) >= minimum:
-                    digest = hashlib.sha256(normalised.encode()).hexdigest()
-                    found.append(Document(source.package, source.path, domain, piece, digest))
+                if len(" ".join(piece.split())) >= minimum:
+                    found.append(Document(source.package, source.path, domain, piece, text_digest(piece)))
     return found
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 (hex) of a text with every run of whitespace made one space."""
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
 
 
 def read_sources(sources: list[SourceFile], minimum: int, maximum: int) -> list[list[Document] | None]:

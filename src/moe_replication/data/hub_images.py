@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from moe_replication.data.hub import load_from_hub, local_files, unreadable
 from moe_replication.data.images import Split, write_image_set
 from moe_replication.errors import BadInput
 
@@ -86,65 +83,35 @@ def make_hub_set(
 
 
 def _from_root(name: str, spec: HubSet, root: Path, split: str) -> pa.Table:
-    key = f"data.roots.{name}"
-    if not root.is_dir():
-        raise BadInput(
-            f"{key}: {root} is no folder; set {key} to one that holds {spec.configuration}/*.parquet, "
-            f"or to null for the hub"
-        )
-    files = sorted(root.glob(f"**/{split}-*.parquet"))
-    if not files:
-        raise BadInput(
-            f"{key}: {root} holds no {split}-*.parquet; "
-            f"set {key} to a folder in the layout of {spec.repository}"
-        )
-    stated = re.search(r"-of-(\d+)", files[0].name)
-    if stated and int(stated[1]) != len(files):
-        raise BadInput(
-            f"{key}: {root} holds {len(files)} of {int(stated[1])} {split} files; complete the copy"
-        )
+    columns = (spec.image, spec.label)
+    files = local_files(
+        name,
+        root,
+        repository=spec.repository,
+        folder=spec.configuration,
+        pattern=f"{split}-*.parquet",
+        columns=columns,
+    )
     tables = []
     for file in files:
         try:
-            names = pq.read_schema(file).names
-            missing = [column for column in (spec.image, spec.label) if column not in names]
-            if missing:
-                raise BadInput(
-                    f"{file}: lacks column {missing[0]!r}, has {names}; "
-                    f"set {key} to a copy of {spec.repository}"
-                )
-            tables.append(pq.read_table(file, columns=[spec.image, spec.label]))
+            tables.append(pq.read_table(file, columns=list(columns)))
         except (pa.ArrowException, OSError) as error:
-            raise BadInput(f"{file}: not a readable parquet file ({_line(error)}); replace it") from error
+            raise unreadable(file, error) from error
     return pa.concat_tables(tables)
 
 
 def _from_hub(name: str, spec: HubSet, split: str) -> pa.Table:
-    key = f"data.roots.{name}"
-    remedy = f"set {key} to a local folder that holds {spec.configuration}/*.parquet"
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}:
-        _probe_hub(key, remedy)
+    table = load_from_hub(
+        name,
+        repository=spec.repository,
+        configuration=spec.configuration,
+        folder=spec.configuration,
+        split=split,
+    )
     import datasets
 
-    try:
-        table = datasets.load_dataset(spec.repository, spec.configuration, split=split)
-    # The hub client raises types of several HTTP libraries.
-    except Exception as error:
-        raise BadInput(
-            f"{key}: null, and {spec.repository} does not load ({_line(error)}); {remedy}"
-        ) from error
     return table.cast_column(spec.image, datasets.Image(decode=False)).with_format("arrow")[:]
-
-
-def _probe_hub(key: str, remedy: str) -> None:
-    """Fail in seconds where the hub client would retry for half a minute."""
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    try:
-        urllib.request.urlopen(endpoint, timeout=5).close()
-    except urllib.error.HTTPError:
-        return
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{key}: null, and {endpoint} cannot be reached ({_line(error)}); {remedy}") from error
 
 
 def _decode(label: str, spec: HubSet, table: pa.Table, max_corrupt: int) -> Split:
@@ -190,8 +157,3 @@ def _pixels(content: bytes | None, side: int) -> np.ndarray | None:
     except (OSError, SyntaxError, ValueError):
         return None
     return pixels if pixels.shape == (side, side, 3) else None
-
-
-def _line(error: Exception) -> str:
-    """The error's text on one line."""
-    return " ".join(str(error).split())[:200]

@@ -10,31 +10,28 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from moe_replication.data.corpus import CorpusSettings, build_corpus, read_documents, select_documents
+from moe_replication.data.corpus import EMBEDDED_SETS, CorpusSettings, build_corpus, embedded_source
 from moe_replication.data.hub_images import HUB_SETS, make_hub_set
+from moe_replication.data.hub_text import HUB_TEXTS, hub_source
 from moe_replication.data.images import make_digit_pairs, make_digits
 from moe_replication.data.shards import write_manifest, write_split
+from moe_replication.data.sources import TextSource
 from moe_replication.data.tokenizer import load_tokenizer, train_tokenizer
 from moe_replication.errors import BadInput
-from moe_replication.files import read_json
 
+TEXT_SETS = (*EMBEDDED_SETS, *HUB_TEXTS)
 IMAGE_SETS = ("digits-10", "digits-100", "digits-200", *HUB_SETS)
 Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings:
-    """Tokenizer and shards: megabytes are 10^6 bytes of training text; a limit of None takes all documents.
-
-    `domain` (prose or code) and `packages` restrict tokenizer, training and validation alike.
-    """
+    """Tokenizer and shards: megabytes are 10^6 bytes of training text; a limit of None takes everything."""
 
     vocab_size: int
     tokenizer_megabytes: float
     train_tokens: int | None
     validation_tokens: int | None
-    domain: str | None = None
-    packages: tuple[str, ...] | None = None
     shard_tokens: int = 100_000_000
 
     def __post_init__(self) -> None:
@@ -57,40 +54,50 @@ def prepare_corpus(out_dir: Path | str, settings: Mapping, workers: int = 1) -> 
     return manifest
 
 
-def prepare_tokens(out_dir: Path | str, corpus_dir: Path | str, settings: Mapping) -> dict:
-    """Train the tokenizer on the corpus's train split and write the token shards; returns their manifest."""
+def prepare_tokens(
+    out_dir: Path | str,
+    source: str,
+    settings: Mapping,
+    corpus_dir: Path | str,
+    roots: Mapping[str, str | Path | None],
+) -> dict:
+    """Train a tokenizer on the train split of one of TEXT_SETS and write token shards.
+
+    Embedded sets are read from `corpus_dir`, the others from roots[source] or, when that is None, the hub.
+    Returns the manifest.
+    """
     started = time.perf_counter()
     chosen = _build(TokenSettings, settings, "data")
     out_dir = Path(out_dir)
     (out_dir / "manifest.json").unlink(missing_ok=True)
-    corpus = read_documents(corpus_dir)
-    documents = {
-        split: select_documents(corpus, split=split, domain=chosen.domain, packages=chosen.packages)
-        for split in ("train", "validation")
-    }
+    text = _text_source(source, corpus_dir, roots)
     path = out_dir / "tokenizer.json"
     trained = train_tokenizer(
         path,
-        documents["train"],
+        text.batches("train"),
         vocab_size=chosen.vocab_size,
         sample_megabytes=chosen.tokenizer_megabytes,
     )
     _say(f"tokenizer: {chosen.vocab_size:,} entries from {trained['sample_bytes'] / 1e6:.1f} MB", started)
     started = time.perf_counter()
     tokenizer = load_tokenizer(path)
-    limits = {"train": chosen.train_tokens, "validation": chosen.validation_tokens}
     splits = {
         split: write_split(
-            out_dir, split, table, tokenizer, max_tokens=limits[split], shard_tokens=chosen.shard_tokens
+            out_dir,
+            split,
+            text.batches(split),
+            tokenizer,
+            max_tokens=limit,
+            shard_tokens=chosen.shard_tokens,
         )
-        for split, table in documents.items()
+        for split, limit in (("train", chosen.train_tokens), ("validation", chosen.validation_tokens))
     }
     manifest = write_manifest(
         out_dir,
         splits,
         vocab_size=chosen.vocab_size,
         tokenizer=trained,
-        corpus_sha256=read_json(Path(corpus_dir) / "manifest.json")["content_sha256"],
+        source=text.facts,
         settings=asdict(chosen),
     )
     counts = ", ".join(f"{name} {part['tokens']:,}" for name, part in splits.items())
@@ -124,6 +131,14 @@ def prepare_images(
         started,
     )
     return manifest
+
+
+def _text_source(name: str, corpus_dir: Path | str, roots: Mapping[str, str | Path | None]) -> TextSource:
+    if name in EMBEDDED_SETS:
+        return embedded_source(corpus_dir, name)
+    if name in HUB_TEXTS:
+        return hub_source(name, roots)
+    raise BadInput(f"data.set: {name!r} is no text set; choose one of {', '.join(TEXT_SETS)}")
 
 
 def _build(kind: type[Settings], settings: Mapping, where: str) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _BATCH = 64
 def write_split(
     folder: Path | str,
     split: str,
-    documents: pl.DataFrame,
+    batches: Iterable[pl.DataFrame],
     tokenizer: Tokenizer,
     *,
     max_tokens: int | None,
@@ -31,9 +32,10 @@ def write_split(
 ) -> dict:
     """Encode documents in the given order up to `max_tokens` (None = all); write shards and their index.
 
-    Every document begins with `<|bos|>`, which counts as a token; the last one is cut at the limit. Documents
-    beyond the limit are not encoded, but for the rest of a batch of 64. Shards hold `shard_tokens` tokens,
-    the last one the rest. Returns the manifest's entry for the split.
+    `batches` are frames with columns doc_id, domain, package, text; none is asked for beyond the limit, and
+    at most 64 documents are encoded in vain. Every document begins with `<|bos|>`, which counts as a token;
+    the last one is cut at the limit. Shards hold `shard_tokens` tokens, the last one the rest. Returns the
+    manifest's entry for the split; BadInput when there is no document.
     """
     folder = Path(folder)
     for stale in (*folder.glob(f"{split}-*.bin"), folder / f"documents-{split}.parquet"):
@@ -41,15 +43,15 @@ def write_split(
     # Bytes of text behind every id: a byte-level token is spelled with one character a byte.
     id_bytes = np.array([len(tokenizer.id_to_token(index)) for index in range(tokenizer.get_vocab_size())])
     id_bytes[BOS_ID] = 0
-    lengths: list[int] = []
+    index: list[pl.DataFrame] = []
     text_bytes = 0
     writer = _ShardWriter(folder, split, shard_tokens)
-    total = max_tokens or documents.height
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(f"encode {split}", total=total)
-        for at in range(0, documents.height, _BATCH):
-            for ids in encode(tokenizer, documents["text"].slice(at, _BATCH).to_list()):
+        task = progress.add_task(f"encode {split}", total=max_tokens)
+        for part in (part for batch in batches for part in batch.iter_slices(_BATCH)):
+            lengths = []
+            for ids in encode(tokenizer, part["text"].to_list()):
                 if max_tokens is not None:
                     ids = ids[: max_tokens - writer.tokens]
                 if ids:
@@ -57,21 +59,23 @@ def write_split(
                     writer.add(tokens)
                     lengths.append(len(tokens))
                     text_bytes += int(id_bytes[tokens].sum())
-            progress.update(task, completed=writer.tokens if max_tokens else len(lengths))
+            documents = part.head(len(lengths)).select("doc_id", "domain", "package")
+            index.append(documents.with_columns(tokens=pl.Series(lengths, dtype=pl.Int64)))
+            progress.update(task, completed=writer.tokens)
             if writer.tokens == max_tokens:
                 break
+    if not index:
+        raise BadInput(f"{folder}: the {split} split has no document; give a larger set")
     files = writer.close()
-    index = folder / f"documents-{split}.parquet"
-    _write_index(index, documents.head(len(lengths)), lengths)
+    table = pl.concat(index, rechunk=True)
     return {
         "tokens": writer.tokens,
         "max_tokens": max_tokens,
-        "documents": len(lengths),
-        "documents_available": documents.height,
+        "documents": table.height,
         "text_bytes": text_bytes,
         "bytes_per_token": text_bytes / writer.tokens,
         "shards": files,
-        "index": file_entry(index),
+        "index": _write_index(folder / f"documents-{split}.parquet", table),
     }
 
 
@@ -197,10 +201,8 @@ class _ShardWriter:
         self._waiting_tokens = len(tokens) - count
 
 
-def _write_index(path: Path, documents: pl.DataFrame, lengths: list[int]) -> None:
-    tokens = pl.Series("tokens", lengths, dtype=pl.Int64)
-    index = documents.select("doc_id", "domain", "package").with_columns(
-        tokens, (tokens.cum_sum() - tokens).alias("start")
-    )
+def _write_index(path: Path, documents: pl.DataFrame) -> dict:
+    index = documents.with_columns(start=pl.col("tokens").cum_sum() - pl.col("tokens"))
     with atomic_path(path) as temporary:
         index.select("doc_id", "start", "tokens", "domain", "package").write_parquet(temporary)
+    return file_entry(path)

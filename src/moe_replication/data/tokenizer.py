@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -24,12 +25,13 @@ _SPLIT = (
 
 
 def train_tokenizer(
-    path: Path | str, documents: pl.DataFrame, *, vocab_size: int, sample_megabytes: float
+    path: Path | str, batches: Iterable[pl.DataFrame], *, vocab_size: int, sample_megabytes: float
 ) -> dict:
-    """Train on the first `sample_megabytes` (10^6 UTF-8 bytes) of `documents`, given in hash order.
+    """Train on the first `sample_megabytes` (10^6 UTF-8 bytes) of the documents in `batches` (column text).
 
-    Deterministic. Writes `path`; returns counts of the sample and the file's SHA-256. BadInput for a
-    vocabulary outside 512..65,536 or a sample too small to fill it.
+    Takes whole documents up to the first that reaches the limit, and no batch beyond it. Deterministic.
+    Writes `path`; returns counts of the sample and the file's SHA-256. BadInput for a vocabulary outside
+    512..65,536 or a sample too small to fill it.
     """
     if not SMALLEST_VOCABULARY <= vocab_size <= LARGEST_VOCABULARY:
         raise BadInput(
@@ -37,10 +39,7 @@ def train_tokenizer(
         )
     if sample_megabytes <= 0:
         raise BadInput(f"data.tokenizer_megabytes: {sample_megabytes} must be above 0")
-    sizes = documents["text"].str.len_bytes().cast(pl.Int64)
-    # Whole documents up to the first that reaches the limit.
-    count = int((sizes.cum_sum() - sizes < sample_megabytes * 1e6).sum())
-    sample = documents["text"].head(count)
+    sample, sample_bytes = _first(batches, sample_megabytes * 1e6)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -55,17 +54,17 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sample.to_list(), trainer)
+    tokenizer.train_from_iterator(sample, trainer)
     if tokenizer.get_vocab_size() != vocab_size:
         raise BadInput(
-            f"data.tokenizer_megabytes: a sample of {int(sizes.head(count).sum()) / 1e6:g} MB fills only "
+            f"data.tokenizer_megabytes: a sample of {sample_bytes / 1e6:g} MB fills only "
             f"{tokenizer.get_vocab_size()} of {vocab_size} entries; raise it or lower data.vocab_size"
         )
     write_text(path, tokenizer.to_str(pretty=True))
     return {
         "vocab_size": vocab_size,
-        "sample_documents": count,
-        "sample_bytes": int(sizes.head(count).sum()),
+        "sample_documents": len(sample),
+        "sample_bytes": sample_bytes,
         "sha256": sha256_file(path),
     }
 
@@ -91,3 +90,16 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     """Ids of every text, `<|bos|>` first."""
     return [[BOS_ID, *item.ids] for item in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _first(batches: Iterable[pl.DataFrame], limit: float) -> tuple[list[str], int]:
+    """Texts up to the one with which they reach `limit` bytes, and their bytes."""
+    texts: list[str] = []
+    size = 0
+    for batch in batches:
+        for text in batch["text"]:
+            texts.append(text)
+            size += len(text.encode())
+            if size >= limit:
+                return texts, size
+    return texts, size

@@ -6,7 +6,9 @@ from moe_replication.config.run import EcologyConfig
 from moe_replication.errors import BadInput
 
 
-def control_number(temperature: float, entropy_weight: float, oracle_weight: float, balance_weight: float) -> float | None:
+def control_number(
+    temperature: float, entropy_weight: float, oracle_weight: float, balance_weight: float
+) -> float | None:
     """E, or None where it is undefined (O = B = 0)."""
     denominator = oracle_weight + balance_weight
     return temperature * entropy_weight / denominator if denominator > 0 else None
@@ -14,7 +16,9 @@ def control_number(temperature: float, entropy_weight: float, oracle_weight: flo
 
 def required_control_number(config: EcologyConfig) -> float:
     """E of a run whose threshold is asked for; BadInput when O = B = 0."""
-    value = control_number(config.temperature, config.entropy_weight, config.oracle_weight, config.balance_weight)
+    value = control_number(
+        config.temperature, config.entropy_weight, config.oracle_weight, config.balance_weight
+    )
     if value is None:
         raise BadInput(
             "ecology.oracle_weight = ecology.balance_weight = 0: E = T*H/(O+B) is undefined;"

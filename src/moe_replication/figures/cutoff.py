@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.style import FigureInfo
@@ -54,7 +55,7 @@ def cutoff_data(runs: pl.DataFrame, experts: pl.DataFrame) -> pl.DataFrame:
 def _over_experts(rows: pl.DataFrame, series: str) -> pl.DataFrame:
     return (
         rows.drop_nulls(series)
-        .group_by("condition", "step")
+        .group_by("condition", "step", maintain_order=True)
         .agg(
             n=pl.col("seed").n_unique(),
             experts_averaged=pl.struct("layer", "expert").n_unique(),
@@ -79,6 +80,7 @@ def series_panel(ax: Axes, data: pl.DataFrame, series: str, order: list[str]) ->
         ax.plot(steps, rows["one_expert"], color=look.colour, alpha=0.45, linewidth=0.7)
         ax.plot(steps, mean, color=look.colour, label=label)
     ax.set_xlabel("training step")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(SERIES[series])
 
 

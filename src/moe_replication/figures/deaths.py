@@ -133,7 +133,7 @@ def _title(name: str, own: pl.DataFrame) -> str:
     used = own["data_used"].unique().sort().to_list()
     stand_in = all(data.startswith("digits-") for data in used)
     shown = f"{', '.join(used)} (for {name})" if stand_in else f"{name} ({', '.join(used)})"
-    seeds = own.group_by("condition").len()["len"].to_list()
+    seeds = own.group_by("condition", maintain_order=True).len()["len"].to_list()
     count = f"{len(seeds)} condition{'s' if len(seeds) > 1 else ''}"
     return f"{shown}, {count}, {style.seeds_text(seeds)}"
 

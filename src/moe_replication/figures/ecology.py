@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.style import FigureInfo
@@ -32,7 +33,9 @@ def usage_data(experts: pl.DataFrame) -> pl.DataFrame:
     first = rows.filter(
         pl.col("condition").is_in(chosen) & (pl.col("seed") == pl.col("seed").min().over("condition"))
     )
-    mean = first.group_by("condition", "seed", "epoch", "expert", "tier").agg(pl.col("usage").mean())
+    mean = first.group_by("condition", "seed", "epoch", "expert", "tier", maintain_order=True).agg(
+        pl.col("usage").mean()
+    )
     order = pl.col("condition").replace_strict(
         {name: n for n, name in enumerate(chosen)}, return_dtype=pl.Int64
     )
@@ -67,6 +70,7 @@ def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm) -> QuadMesh:
     ax.set_yticks(centres, names)
     ax.set_ylim(len(grid), 0)
     ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(False)
     ax.set_title(f"{data['condition'][0]}, seed {data['seed'][0]}", loc="left")
     return mesh
@@ -94,10 +98,10 @@ def draw_usage(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
 def share_data(experts: pl.DataFrame) -> pl.DataFrame:
     """Mean share of each tier per epoch with 95 % t interval over seeds; one-tier conditions are left out."""
     rows = of_paper(experts, ECOLOGY, EXPERTS).drop_nulls(["usage", "tier"])
-    layers = rows.group_by("condition", "seed", "epoch", "layer", "tier").agg(
+    layers = rows.group_by("condition", "seed", "epoch", "layer", "tier", maintain_order=True).agg(
         pl.col("usage").sum(), experts=pl.len().cast(pl.Int64)
     )
-    shares = layers.group_by("condition", "seed", "epoch", "tier").agg(
+    shares = layers.group_by("condition", "seed", "epoch", "tier", maintain_order=True).agg(
         pl.col("usage").mean(), pl.col("experts").first()
     )
     shares = shares.filter(pl.col("tier").n_unique().over("condition") > 1)
@@ -136,7 +140,12 @@ def draw_shares(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Pat
         data = share_data(tables["experts"])
         if data.is_empty():
             return style.save_empty(f"no tiered runs of paper B at scale {info.scale}", SHARE_OUT, out_base)
-        seeds = dict(data.group_by("condition").agg(pl.col("n").max()).sort("condition").iter_rows())
+        seeds = dict(
+            data.group_by("condition", maintain_order=True)
+            .agg(pl.col("n").max())
+            .sort("condition")
+            .iter_rows()
+        )
         figure, axes = style.grid(len(seeds), columns=5, panel_height=1.25, sharey=True, header=0.5)
         same = len(set(seeds.values())) == 1
         for ax, (name, n) in zip(axes.flat, seeds.items(), strict=False):

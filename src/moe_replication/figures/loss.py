@@ -28,7 +28,7 @@ def curve_data(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
     rows = of_paper(curves, THRESHOLD, CURVES).sort("condition", "seed", "tokens")
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(CURVE_OUT, pl.String))
-    span = max(1.0, rows.group_by("condition", "seed").len()["len"].median() / 20)
+    span = max(1.0, rows.group_by("condition", "seed", maintain_order=True).len()["len"].median() / 20)
     smooth = pl.col("train_loss").ewm_mean(span=span, ignore_nulls=True).over("condition", "seed")
     rows = rows.with_columns(train_loss=pl.when(pl.col("train_loss").is_not_null()).then(smooth))
     bands = [
@@ -120,7 +120,11 @@ def _paper_rows(values: pl.DataFrame, conditions: list[str]) -> pl.DataFrame:
 
 def condition_panel(ax: Axes, data: pl.DataFrame, rules: dict[str, str | None]) -> None:
     """Final validation loss, one row per condition, best at the top."""
-    means = data.filter(pl.col("source") == "run").group_by("condition").agg(pl.col("val_loss").mean())
+    means = (
+        data.filter(pl.col("source") == "run")
+        .group_by("condition", maintain_order=True)
+        .agg(pl.col("val_loss").mean())
+    )
     order = means.sort("val_loss", "condition", descending=True)["condition"].to_list()
     labels = []
     for position, condition in enumerate(order):
@@ -198,6 +202,6 @@ def draw_pool(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path 
             handles = axes[0, 1].get_legend_handles_labels()[0]
             if info.scale == "paper":
                 handles.append(style.legend_dot("paper's value", open_marker=True))
-            figure.legend(handles=handles, loc="outside lower right", ncols=3)
+            figure.legend(handles=handles, loc="outside lower right", ncols=2 + len(handles) // 5)
             style.panel_letter(axes[0, 1], "b", "by routing pool")
         style.save(figure, data, out_base)

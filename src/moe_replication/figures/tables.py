@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import polars as pl
 from scipy import stats
 
+TEXT = dict.fromkeys(("condition", "title", "rule", "task", "dataset"), pl.String)
 THRESHOLD, ECOLOGY = "expert-threshold", "expert-ecology"
 
 
 def of_paper(frame: pl.DataFrame, paper: str, columns: Sequence[str]) -> pl.DataFrame:
     """The rows of one paper; columns that no run recorded are added as nulls."""
-    missing = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
+    missing = [
+        pl.lit(None, TEXT.get(name, pl.Float64)).alias(name) for name in columns if name not in frame.columns
+    ]
     return frame.filter(pl.col("paper") == paper).with_columns(missing).select(columns)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from moe_replication.config.run import WideResNetConfig
 
+
 class ResidualBlock(nn.Module):
     """BN-ReLU-conv3x3 twice, dropout between, identity or 1x1 shortcut."""
 

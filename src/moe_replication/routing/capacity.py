@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 
-def limit_load(scores_NE: Tensor, raw_NE: Tensor, target: int, capacity: float) -> tuple[Tensor, Tensor, Tensor]:
+def limit_load(
+    scores_NE: Tensor, raw_NE: Tensor, target: int, capacity: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Hold every expert's load within (1-C)k and (1+C)k: lowest scores dropped first, next best padded.
 
     Returns the mask, the saturation rate (dropped / selected) and the starvation rate (unused minimum

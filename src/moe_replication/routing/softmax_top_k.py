@@ -12,7 +12,9 @@ from moe_replication.config.run import RoutingConfig
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection
 
 
-def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
+def select(
+    logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext
+) -> Selection:
     """Top-k of softmax(logits / T); the gates sum to one per sample where `renormalize` is set.
 
     During the random warm-up the choice comes from `context.random_logits_NE`, the gates still from the router.

@@ -36,7 +36,9 @@ def end_step(state: RoutingState, config: RoutingConfig, beta: float) -> None:
     """
     load_E, cutoff_E = mean_over_ranks(torch.stack([state.load_sum_E, state.cutoff_sum_E]) / state.passes)
     if config.rule in _CUTOFF_RULES:
-        state.cutoff_E = next_cutoff(state.cutoff_E, cutoff_E, int(state.updates), beta, config.ema_bias_correction)
+        state.cutoff_E = next_cutoff(
+            state.cutoff_E, cutoff_E, int(state.updates), beta, config.ema_bias_correction
+        )
     elif config.balance == "loss_free":
         state.bias_E = loss_free_bias(state.bias_E, load_E, config.bias_rate)
     state.updates += 1

@@ -21,8 +21,9 @@ from moe_replication.statistics.collect import read_record, runs_table
 from moe_replication.statistics.compare import summarise
 from moe_replication.tracking import TrackingError
 
-# Read when mlflow is imported: no usage reports, and a dead server is given up after seconds, not minutes.
+# Read by mlflow: no usage reports, no line per run, and a dead server is given up after seconds.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
@@ -295,7 +296,6 @@ def _failures_named(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        parts = urlsplit(uri)
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        cause = str(error).strip().partition("\n")[0]
+        login, at, _ = urlsplit(uri).netloc.rpartition("@")
+        shown, cause = (text.replace(login + at, "") for text in (uri, str(error).strip().partition("\n")[0]))
         raise TrackingError(f"{shown}: {cause}; run records are untouched, mirror again later") from error

@@ -26,7 +26,12 @@ def vision_losses(
 
 
 def language_losses(
-    model: GPT, outputs: list[MoEOutput], targets_N: Tensor, sample_S: Tensor, config: EcologyConfig, temperature: float
+    model: GPT,
+    outputs: list[MoEOutput],
+    targets_N: Tensor,
+    sample_S: Tensor,
+    config: EcologyConfig,
+    temperature: float,
 ) -> losses.RoutingLosses:
     """Mean over MoE layers; experts are tried on `sample_S` tokens.
 

@@ -21,6 +21,9 @@ from moe_replication.training.optimizers import adamw_groups, check_groups, lear
 
 
 def _import_deepspeed():
+    # Said explicitly, DeepSpeed does not warn at every start that it found no GPU.
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     # DeepSpeed's autotuner imports MLflow when it finds it: half of the start-up time for nothing used here.
     absent = "mlflow" not in sys.modules
     if absent:
@@ -47,7 +50,9 @@ def choose_precision(wanted: str) -> tuple[torch.dtype, str]:
         return getattr(torch, wanted), "set by engine.precision"
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported()
-        return (torch.bfloat16, "GPU multiplies bfloat16") if fast else (torch.float32, "GPU without bfloat16")
+        return (
+            (torch.bfloat16, "GPU multiplies bfloat16") if fast else (torch.float32, "GPU without bfloat16")
+        )
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     if "amx_bf16" in flags or "avx512_bf16" in flags:
         return torch.bfloat16, "CPU multiplies bfloat16"

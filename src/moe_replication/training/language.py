@@ -36,7 +36,9 @@ class LanguageTask(Task):
         super().__init__(config, seed)
         shards = TokenShards.open(data_folder)
         if shards.vocab_size > config.data.vocab_size:
-            raise BadInput(f"{data_folder}: vocabulary {shards.vocab_size} exceeds data.vocab_size {config.data.vocab_size}")
+            raise BadInput(
+                f"{data_folder}: vocabulary {shards.vocab_size} exceeds data.vocab_size {config.data.vocab_size}"
+            )
         self.data_sha256 = shards.sha256
         length, batch = config.data.sequence_length, config.training.batch_size
         self.batches = LanguageBatches(shards.split("train"), length, batch, seed)
@@ -77,7 +79,9 @@ class LanguageTask(Task):
             size = min(ecology.oracle_tokens, targets.numel())
             sample = torch.randperm(targets.numel(), generator=generator)[:size].to(targets.device)
             temperature = temperature_at(ecology, step / self.steps)
-            terms = language_losses(self.model, output.routing, targets.flatten(), sample, ecology, temperature)
+            terms = language_losses(
+                self.model, output.routing, targets.flatten(), sample, ecology, temperature
+            )
             extra, ecology_metrics = ecology_parts(terms, ecology)
             loss, parts = loss + extra, parts | ecology_metrics
             self.count_silence(output.routing)
@@ -103,7 +107,6 @@ class LanguageTask(Task):
             usage_LE = torch.stack(usage).mean(dim=0)
             row |= {
                 "evaluation_usage_mean": usage_LE.mean().item(),
-                "evaluation_usage_std": usage_LE.std(dim=1, correction=0).mean().item(),
                 "evaluation_fanout_mean": usage_LE.sum(dim=1).mean().item(),
                 "evaluation_load_max_over_mean": routing_statistics.max_over_mean(usage_LE),
                 "zero_expert_share": torch.stack(fan_out_zero).mean().item(),
@@ -131,14 +134,10 @@ class LanguageTask(Task):
         metrics["perplexity"] = math.exp(min(metrics["val_loss"], 700.0))
         if self.config.ecology is not None:
             return metrics | self.census_metrics(curve)
-        for name in ("usage_mean", "usage_std", "fanout_mean", "load_max_over_mean"):
+        for name in ("usage_mean", "fanout_mean", "load_max_over_mean"):
             metrics |= {name: value for value in self.last(curve, f"evaluation_{name}").values()}
         metrics |= self.last_half_means(curve, "saturation", "starvation")
-        deviations = [r["cutoff_deviation"] for r in experts if r["step"] > self.steps / 2]
-        if deviations and deviations[0] is not None:
-            by_expert = np.asarray(deviations).reshape(-1, len({(r["layer"], r["expert"]) for r in experts}))
-            metrics["cutoff_std"] = float(by_expert.std(axis=0).mean())
-        return metrics
+        return metrics | self._batch_spreads(experts)
 
     def context(self, step: int, tokens: int) -> RoutingContext:
         """Training circumstances at `step`."""
@@ -150,13 +149,32 @@ class LanguageTask(Task):
             random_logits_NE=self.random_logits(step, tokens),
         )  # fmt: skip
 
+    def _batch_spreads(self, experts: list[dict]) -> dict[str, float]:
+        """Figure 3's numbers: deviation over logged batches of the last half, averaged over layers and experts."""
+        late = [row for row in experts if row["step"] > self.steps / 2]
+        spreads = {}
+        for name, column in (("usage_std", "usage"), ("cutoff_std", "cutoff_deviation")):
+            if late and late[0][column] is not None:
+                columns = len({(row["layer"], row["expert"]) for row in late})
+                spreads[name] = float(
+                    np.reshape([row[column] for row in late], (-1, columns)).std(axis=0).mean()
+                )
+        return spreads
+
     def _census(self, row: dict, top1_LN: np.ndarray, step: int) -> tuple[dict[str, float], list[dict]]:
         experts = self.config.moe.experts
         usage_LE = np.stack([census.usage_shares(top1_N, experts) for top1_N in top1_LN])
         row |= census_row(usage_LE, self.config, self.silence)
         tiers = self.config.moe.tier_of_expert
         rows = [
-            {"step": step, "epoch": self.epoch(step), "layer": layer, "expert": expert, "tier": tiers[expert], "usage": share}
+            {
+                "step": step,
+                "epoch": self.epoch(step),
+                "layer": layer,
+                "expert": expert,
+                "tier": tiers[expert],
+                "usage": share,
+            }
             for layer, usage_E in enumerate(usage_LE.tolist())
             for expert, share in enumerate(usage_E)
         ]

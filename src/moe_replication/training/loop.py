@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moe_replication.config.fingerprint import run_key, training_code_version
+from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
 from moe_replication.distributed import mean_over_ranks, rank
 from moe_replication.files import atomic_path, write_json
@@ -22,7 +23,7 @@ from moe_replication.training.engine import Engine
 from moe_replication.training.language import LanguageTask
 from moe_replication.training.progress import TrainingProgress
 from moe_replication.training.schedules import horizon_decay
-from moe_replication.training.task import LossOutput, Task, data_path
+from moe_replication.training.task import LossOutput, Task
 from moe_replication.training.vision import VisionTask
 
 # Exit code that asks a scheduler to queue the job again (sysexits' EX_TEMPFAIL).
@@ -55,11 +56,16 @@ def train(project: Project, run: Run) -> Path:
         write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
         record.write_tables(folder, trainer.curve, trainer.experts)
         engine = trainer.engine
-        write_json(folder / "environment.json", record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device))
+        write_json(
+            folder / "environment.json",
+            record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device),
+        )
         write_json(folder / "cost.json", trainer.cost())
         save_weights(checkpoints.folder / "weights.pt", task)
         write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
-        headline = {name: metrics[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in metrics}
+        headline = {
+            name: metrics[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in metrics
+        }
         trainer.progress.say("done: " + "  ".join(f"{name} {value:.4g}" for name, value in headline.items()))
     checkpoints.remove()
     return folder / "run.json"
@@ -151,7 +157,9 @@ class Trainer:
         loss = mean_over_ranks(torch.stack(self.pending).mean()).item()
         self.pending.clear()
         row, expert_rows = self.task.training_row(done, output)
-        parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
+        parts = (
+            {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
+        )
         self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
         self.experts += expert_rows
         self.progress.line(done, loss, learning_rate, (done - first) * self.task.samples_per_step)
@@ -161,7 +169,9 @@ class Trainer:
         self._add_row(done, row)
         self.experts += expert_rows
         shown = {name: row[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in row}
-        self.progress.say(f"step {done:>6}/{self.task.steps}  " + "  ".join(f"{n} {v:.4f}" for n, v in shown.items()))
+        self.progress.say(
+            f"step {done:>6}/{self.task.steps}  " + "  ".join(f"{n} {v:.4f}" for n, v in shown.items())
+        )
 
     def _add_row(self, done: int, values: dict) -> None:
         if not self.curve or self.curve[-1]["step"] != done:

@@ -24,7 +24,12 @@ def muon_groups(model: nn.Module, config: MuonConfig, width: int) -> list[dict]:
             group = "matrix"
         parameter.use_muon = group == "matrix"
         members[group].append(parameter)
-    adam = {"betas": tuple(config.betas), "eps": config.epsilon, "weight_decay": config.weight_decay, "use_muon": False}
+    adam = {
+        "betas": tuple(config.betas),
+        "eps": config.epsilon,
+        "weight_decay": config.weight_decay,
+        "use_muon": False,
+    }
     muon = {"momentum": config.momentum, "weight_decay": config.weight_decay, "use_muon": True}
     rates = {"matrix": config.matrix_lr, "embedding": config.embedding_lr, "head": config.head_lr}
     return [

@@ -29,9 +29,16 @@ _EXPERT_COLUMNS = (
 
 def write_tables(folder: Path, curve: list[dict], experts: list[dict]) -> None:
     """curve.parquet (wide) and experts.parquet (long), bit-identical for equal rows."""
-    curve_columns = ["step", "tokens", "epoch", *sorted({name for row in curve for name in row} - {"step", "tokens", "epoch"})]
+    curve_columns = [
+        "step",
+        "tokens",
+        "epoch",
+        *sorted({name for row in curve for name in row} - {"step", "tokens", "epoch"}),
+    ]
     for name, rows, columns in (("curve", curve, curve_columns), ("experts", experts, list(_EXPERT_COLUMNS))):
-        table = pl.DataFrame({column: [row.get(column) for row in rows] for column in columns}, schema=_schema(columns))
+        table = pl.DataFrame(
+            {column: [row.get(column) for row in rows] for column in columns}, schema=_schema(columns)
+        )
         with atomic_path(folder / f"{name}.parquet") as path:
             table.write_parquet(path, statistics=False)
 
@@ -43,7 +50,13 @@ def run_record(
     config = run.config
     return {
         "format": FORMAT,
-        "run": {"scale": run.scale, "paper": run.paper, "condition": run.condition, "seed": run.seed, "run_key": key},
+        "run": {
+            "scale": run.scale,
+            "paper": run.paper,
+            "condition": run.condition,
+            "seed": run.seed,
+            "run_key": key,
+        },
         "title": condition.title,
         "rows": list(condition.rows),
         "task": config.task,
@@ -84,7 +97,9 @@ def _settings(config: RunConfig) -> dict:
     dense = config.routing.rule == "dense"
     return settings | {
         "rule": config.routing.rule,
-        "pool_tokens": config.pool_tokens if config.routing.rule in ("expert_choice", "expert_threshold") else None,
+        "pool_tokens": config.pool_tokens
+        if config.routing.rule in ("expert_choice", "expert_threshold")
+        else None,
         "control_number": control_number(*factors) if ecology else None,
         "experts": None if dense else config.moe.experts,
         "dataset": config.data.set,

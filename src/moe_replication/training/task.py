@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -136,7 +135,9 @@ class Task(ABC):
     def final_train_loss(self, curve: list[dict]) -> float:
         """Mean of the training loss over the last tenth of the horizon."""
         rows = [row for row in curve if row.get("train_loss") is not None]
-        late = [row["train_loss"] for row in rows if row["step"] > 0.9 * self.steps] or [rows[-1]["train_loss"]]
+        late = [row["train_loss"] for row in rows if row["step"] > 0.9 * self.steps] or [
+            rows[-1]["train_loss"]
+        ]
         return float(np.mean(late))
 
     def last_half_means(self, curve: list[dict], *names: str) -> dict[str, float]:
@@ -152,7 +153,14 @@ class Task(ABC):
         return self.last(curve, *sorted(names)) | {"dead_experts_peak": peak}
 
 
-_CENSUS_PREFIXES = ("dead_experts", "active_experts", "silent_experts", "usage_entropy", "tier_share_", "taxonomy_")
+_CENSUS_PREFIXES = (
+    "dead_experts",
+    "active_experts",
+    "silent_experts",
+    "usage_entropy",
+    "tier_share_",
+    "taxonomy_",
+)
 
 
 def ecology_parts(terms: RoutingLosses, config: EcologyConfig) -> tuple[Tensor, dict[str, Tensor]]:
@@ -172,17 +180,3 @@ def census_row(usage_LE: np.ndarray, config: RunConfig, silence: census.SilenceC
     row["usage_entropy"] = float(np.mean([census.usage_entropy(usage_E) for usage_E in usage_LE]))
     shares = np.mean([census.tier_shares(usage_E, config.moe.tier_of_expert) for usage_E in usage_LE], axis=0)
     return row | {f"tier_share_{tier}": float(share) for tier, share in enumerate(shares)}
-
-
-def data_name(config: RunConfig) -> str:
-    """Folder name of a run's prepared data: everything that decides its contents."""
-    data = config.data
-    if config.task == "vision":
-        return data.set
-    parts = (data.set, data.vocab_size, data.tokenizer_megabytes, data.train_tokens, data.validation_tokens)
-    return "-".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
-
-
-def data_path(data_folder: str, config: RunConfig) -> Path:
-    """Folder of a run's prepared data."""
-    return Path(data_folder, "images" if config.task == "vision" else "tokens", data_name(config))

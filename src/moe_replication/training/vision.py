@@ -68,7 +68,9 @@ class VisionTask(Task):
         extra, parts = ecology_parts(terms, ecology)
         self.count_silence([output])
         parts["loss_task"] = task_loss.detach()
-        return LossOutput(loss=task_loss + extra, train_loss=task_loss.detach(), parts=parts, routing=[output])
+        return LossOutput(
+            loss=task_loss + extra, train_loss=task_loss.detach(), parts=parts, routing=[output]
+        )
 
     @torch.no_grad()
     def evaluate(self, step: int) -> tuple[dict[str, float], list[dict]]:
@@ -99,7 +101,9 @@ class VisionTask(Task):
         metrics = self.last(curve, "test_accuracy", "test_loss") | self.census_metrics(curve)
         return metrics | {"train_loss": self.final_train_loss(curve)}
 
-    def _census(self, row: dict, top1_N: np.ndarray, hits_N: np.ndarray, step: int) -> tuple[dict, list[dict]]:
+    def _census(
+        self, row: dict, top1_N: np.ndarray, hits_N: np.ndarray, step: int
+    ) -> tuple[dict, list[dict]]:
         config = self.config
         usage_E = census.usage_shares(top1_N, config.moe.experts)
         accuracy_E = census.expert_accuracy(top1_N, hits_N, config.moe.experts)
@@ -128,8 +132,9 @@ class VisionTask(Task):
         return images, labels
 
     def _tensors(self, images_NHWC: np.ndarray, labels_N: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(np.ascontiguousarray(images_NHWC)).permute(0, 3, 1, 2).float() / 255.0
-        images = (images - self.mean) / self.std
+        # Planes copied to NCHW: with channels last, oneDNN's backward corrupts memory at 4 channels (AVX2).
+        planes = np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2), dtype=np.float32)
+        images = (torch.from_numpy(planes) / 255.0 - self.mean) / self.std
         dtype = next(self.model.parameters()).dtype
         return images.to(self.device, dtype), torch.from_numpy(np.ascontiguousarray(labels_N)).to(self.device)
 
