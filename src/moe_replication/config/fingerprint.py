@@ -8,7 +8,8 @@ import hashlib
 from pathlib import Path
 
 import moe_replication
-from moe_replication.files import sha256_file, sha256_json
+from moe_replication.errors import BadInput
+from moe_replication.files import read_json, sha256_file, sha256_json
 
 PACKAGE = Path(moe_replication.__file__).parent
 # Editing anything else (figures, statistics, tracking, the command line) never trains again.
@@ -38,6 +39,15 @@ def code_version(*entries: str, package: Path = PACKAGE) -> str:
 def config_version(values: dict) -> str:
     """Hash of a run's resolved settings."""
     return sha256_json(values)[:16]
+
+
+def is_current(record: Path, config: str, code: str) -> bool:
+    """Whether a run record exists and was made from these versions of settings and training code."""
+    try:
+        found = read_json(record)
+    except BadInput:
+        return False
+    return found.get("config_version") == config and found.get("training_code") == code
 
 
 def lock_version(root: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Scale:
     name: str
     description: str
     seeds: tuple[int, ...]
+    seeds_together: bool
     stand_ins: dict[str, str]
     threads: int
 
@@ -66,6 +68,16 @@ class Paper:
     figures: dict[str, str]
     known_conditions: tuple[str, ...]
     conditions: dict[str, Condition]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunName:
+    """What a run directory's path says."""
+
+    scale: str
+    paper: str
+    condition: str
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +156,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         root=root,
         scale=Scale(
             name=scale["scale"], description=scale["description"], seeds=tuple(scale["seeds"]),
+            seeds_together=scale["seeds_together"],
             stand_ins=scale["stand_ins"], threads=scale["threads"],
         ),
         papers=_chosen(papers, settings["conditions"]),
@@ -153,6 +166,14 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         tracking=TrackingConfig(**settings["tracking"]),
         claims=tuple(claims),
     )  # fmt: skip
+
+
+def parse_run_path(path: str) -> RunName:
+    """results/SCALE/runs/PAPER/CONDITION/seed-N, or a file in it; BadInput for any other path."""
+    found = re.fullmatch(r"results/([^/]+)/runs/([^/]+)/([^/]+)/seed-(\d+)(/[^/]*)?", path)
+    if found is None:
+        raise BadInput(f"run {path!r}: expected results/SCALE/runs/PAPER/CONDITION/seed-N")
+    return RunName(scale=found[1], paper=found[2], condition=found[3], seed=int(found[4]))
 
 
 def parse_overrides(items: Iterable[str]) -> dict:

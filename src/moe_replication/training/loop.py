@@ -12,7 +12,7 @@ from torch import Tensor
 
 from moe_replication.config.fingerprint import run_key, training_code_version
 from moe_replication.config.needs import data_path
-from moe_replication.config.project import Project, Run
+from moe_replication.config.project import Condition, Project, Run
 from moe_replication.distributed import mean_over_ranks, rank
 from moe_replication.files import atomic_path, write_json
 from moe_replication.routing.update import end_step
@@ -28,14 +28,27 @@ from moe_replication.training.vision import VisionTask
 
 # Exit code that asks a scheduler to queue the job again (sysexits' EX_TEMPFAIL).
 REQUEUE = 75
+# What a person wants to see of a run while it goes.
+HEADLINE = ("val_loss", "test_accuracy", "dead_experts")
 
 
 class Stopped(SystemExit):
     """A signal asked the run to stop; its checkpoint is written."""
 
 
-def train(project: Project, run: Run) -> Path:
-    """Train `run` to its end and write its run directory; returns the record's path.
+def train_in_turn(project: Project, runs: list[Run]) -> None:
+    """Train runs one after the other in this process: starting Python and DeepSpeed costs seconds.
+
+    Each keeps its last checkpoint until all are done: should a later one fail, the workflow engine removes
+    the finished records with its own, and they are restored from there.
+    """
+    checkpoints = [train(project, run) for run in runs]
+    for folder in checkpoints:
+        folder.remove()
+
+
+def train(project: Project, run: Run) -> CheckpointFolder:
+    """Train `run` to its end and write its run directory; returns its checkpoints.
 
     Raises FloatingPointError on a non-finite loss, before the weights move.
     """
@@ -48,27 +61,27 @@ def train(project: Project, run: Run) -> Path:
     task = make_task(run, project.root / data_path(project.data_folder, run.config))
     key = run_key(condition.values, task.data_sha256, training_code_version())
     checkpoints = CheckpointFolder(project.root / "results" / run.scale / "checkpoints" / key, key)
-    trainer = Trainer(run, task, checkpoints)
+    trainer = Trainer(run, task, checkpoints, project.root / run.folder)
     trainer.fit()
-    folder = project.root / run.folder
     if rank() == 0:
-        metrics = task.final_metrics(trainer.curve, trainer.experts)
-        write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
-        record.write_tables(folder, trainer.curve, trainer.experts)
-        engine = trainer.engine
-        write_json(
-            folder / "environment.json",
-            record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device),
-        )
-        write_json(folder / "cost.json", trainer.cost())
         save_weights(checkpoints.folder / "weights.pt", task)
-        write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
-        headline = {
-            name: metrics[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in metrics
-        }
-        trainer.progress.say("done: " + "  ".join(f"{name} {value:.4g}" for name, value in headline.items()))
-    checkpoints.remove()
-    return folder / "run.json"
+        write_run_directory(project, condition, trainer, key)
+    return checkpoints
+
+
+def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str) -> None:
+    """Every file of the run directory, the record last."""
+    run, task, engine, folder = trainer.run, trainer.task, trainer.engine, trainer.folder
+    metrics = task.final_metrics(trainer.curve, trainer.experts)
+    write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
+    record.write_tables(folder, trainer.curve, trainer.experts)
+    surroundings = record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device)
+    write_json(folder / "environment.json", surroundings)
+    write_json(folder / "cost.json", trainer.cost())
+    write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
+    headline = [f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics]
+    trainer.progress.say("done: " + "  ".join(headline))
+    trainer.progress.close()
 
 
 def make_task(run: Run, data_folder: Path) -> Task:
@@ -88,8 +101,8 @@ def save_weights(path: Path, task: Task) -> None:
 class Trainer:
     """The loop over optimiser steps of one run."""
 
-    def __init__(self, run: Run, task: Task, checkpoints: CheckpointFolder) -> None:
-        self.run, self.task, self.checkpoints = run, task, checkpoints
+    def __init__(self, run: Run, task: Task, checkpoints: CheckpointFolder, folder: Path) -> None:
+        self.run, self.task, self.checkpoints, self.folder = run, task, checkpoints, folder
         self.engine = Engine(task.model, run.config)
         task.use(self.engine.deepspeed, self.engine.device)
         routing = run.config.routing
@@ -105,7 +118,8 @@ class Trainer:
         first = self._resume()
         run, task = self.run, self.task
         label = f"{run.paper} {run.condition} seed {run.seed}"
-        self.progress = TrainingProgress(label, first, task.steps, task.unit, shown=rank() == 0)
+        log = self.folder / "log.txt" if rank() == 0 else None
+        self.progress = TrainingProgress(label, first, task.steps, task.unit, log)
         self._say_what_runs(first)
         previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         self.started = time.monotonic() - self.wall_seconds
@@ -114,7 +128,6 @@ class Trainer:
                 self._step(step, first)
         finally:
             self.wall_seconds = time.monotonic() - self.started
-            self.progress.close()
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
 
@@ -150,7 +163,7 @@ class Trainer:
             self._save(done)
             self.progress.say(f"stopped by signal {self.stop_signal} after step {done}; checkpoint written")
             raise Stopped(REQUEUE)
-        if done % task.checkpoint_every == 0 and done < task.steps:
+        if done % task.checkpoint_every == 0 or done == task.steps:
             self._save(done)
 
     def _log(self, done: int, learning_rate: float, output: LossOutput, first: int) -> None:
@@ -168,10 +181,8 @@ class Trainer:
         row, expert_rows = self.task.evaluate(done)
         self._add_row(done, row)
         self.experts += expert_rows
-        shown = {name: row[name] for name in ("val_loss", "test_accuracy", "dead_experts") if name in row}
-        self.progress.say(
-            f"step {done:>6}/{self.task.steps}  " + "  ".join(f"{n} {v:.4f}" for n, v in shown.items())
-        )
+        shown = [f"{name} {row[name]:.4f}" for name in HEADLINE if name in row]
+        self.progress.say(f"step {done:>6}/{self.task.steps}  " + "  ".join(shown))
 
     def _add_row(self, done: int, values: dict) -> None:
         if not self.curve or self.curve[-1]["step"] != done:

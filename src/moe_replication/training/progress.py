@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class TrainingProgress:
-    """Speed and remaining time from a monotonic clock; prints on the first rank only."""
+    """Speed and remaining time from a monotonic clock; silent on ranks without a `log` file.
 
-    def __init__(self, label: str, first_step: int, steps: int, unit: str, shown: bool) -> None:
+    The log keeps the lines of the starts before a resume.
+    """
+
+    def __init__(self, label: str, first_step: int, steps: int, unit: str, log: Path | None) -> None:
+        shown = log is not None
         self.console = Console(quiet=not shown, highlight=False, soft_wrap=True)
+        if shown:
+            log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = open(log, "a" if first_step else "w", encoding="utf-8") if shown else None  # noqa: SIM115
         self.unit, self.steps, self.first_step = unit, steps, first_step
         self.started = time.monotonic()
         columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -25,18 +33,22 @@ class TrainingProgress:
         elapsed = max(time.monotonic() - self.started, 1e-9)
         remaining = elapsed / max(step - self.first_step, 1) * (self.steps - step)
         self.bar.update(self.task, completed=step)
-        self.bar.console.print(
+        self.say(
             f"step {step:>6}/{self.steps}  loss {loss:7.4f}  lr {learning_rate:.2e}"
             f"  {processed / elapsed:>9,.0f} {self.unit}/s  eta {_clock(remaining)}{note}"
         )
 
     def say(self, text: str) -> None:
-        """A line of its own."""
-        self.bar.console.print(text)
+        """A line of its own, on screen and in the log."""
+        self.bar.console.print(text, markup=False)
+        if self.log:
+            print(text, file=self.log, flush=True)
 
     def close(self) -> None:
-        """Stop drawing."""
+        """Stop drawing and close the log."""
         self.bar.stop()
+        if self.log:
+            self.log.close()
 
 
 def _clock(seconds: float) -> str:

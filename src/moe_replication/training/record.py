@@ -60,6 +60,7 @@ def run_record(
         "title": condition.title,
         "rows": list(condition.rows),
         "task": config.task,
+        "config_version": condition.version,
         "training_code": training_code_version(),
         "lock_sha256": lock_version(root),
         "data_sha256": task.data_sha256,

@@ -1,0 +1,77 @@
+# The two commands: make replicate, make test. `make help` lists the rest.
+SCALE ?= demo
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Overrides of config.yaml, for example CONFIG="papers=expert-ecology seeds=[0,1]"; further snakemake options in ARGS.
+CONFIG ?=
+ARGS ?=
+# Where a CPU-only build of torch is offered, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu.
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(ARGS) --config scale=$(SCALE) $(CONFIG)
+
+.DEFAULT_GOAL := help
+.PHONY: help env replicate plan test test-fast lint report ui clean lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'"
+
+env: $(READY) ## Create .venv from requirements.lock
+
+# torch first and alone: a CPU build is taken where one is offered, and nothing pulls another version.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.lock)"
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+replicate: $(READY) ## Run the whole DAG at SCALE and write the report
+	@$(SNAKEMAKE) --cores $(CORES)
+	@$(MAKE) --no-print-directory report
+	@echo
+	@echo "Report     results/$(SCALE)/report.html"
+	@echo "Scorecard  results/$(SCALE)/scorecard.html   (also .md, .json)"
+	@echo "Figures    figures/$(SCALE)/                 (PNG, PDF, and the CSV behind each)"
+	@echo "Runs       make ui SCALE=$(SCALE)            (MLflow at http://127.0.0.1:5000)"
+
+plan: $(READY) ## Show what replicate would do at SCALE, and run nothing
+	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
+
+report: $(READY) ## Write results/SCALE/report.html from a finished DAG
+	@$(SNAKEMAKE) --cores $(CORES) --report results/$(SCALE)/report.html > logs/$(SCALE)/report.log 2>&1 \
+	  || { tail -n 5 logs/$(SCALE)/report.log; exit 1; }
+
+ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 \
+	  --backend-store-uri sqlite:///results/$(SCALE)/mlflow.db
+
+test: lint ## Lint and run every test, the smoke scale end to end included
+	$(BIN)/pytest
+
+test-fast: $(READY) ## Run the tests that take seconds
+	$(BIN)/pytest -m "not slow" -n 2
+
+lint: $(READY) ## Check style of code and workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+clean: ## Remove results, figures, logs and data of every scale (asks first)
+	@printf 'Remove results/ logs/ data/ and figures other than figures/cpu? [y/N] '; read answer; [ "$$answer" = y ]
+	rm -rf results logs data $(filter-out figures/cpu,$(wildcard figures/*))
+
+lock: ## Resolve pyproject.toml anew into requirements.lock
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet "$$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	DS_BUILD_OPS=0 build/lock/bin/pip install --quiet ".[workflow,train,tracking,dev]"
+	{ echo "# Made by make lock from pyproject.toml. No hashes: torch has a CPU and a CUDA build of one version."; \
+	  build/lock/bin/pip freeze --exclude moe-replication --exclude pip --exclude setuptools \
+	  | grep -viE '^nvidia-|^cuda-|^triton|^moe-replication' | sed 's/+c[pu][u0-9]*//'; } > requirements.lock
+	rm -rf build/lock

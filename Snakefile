@@ -1,0 +1,55 @@
+"""The replication: data, training, statistics, verdicts, figures, scorecard, MLflow mirror."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# Only read when somebody asks for containers (--sdm apptainer): the environment is .venv.
+container: "docker://python:3.11-slim"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/statistics.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/track.smk"
+
+
+localrules:
+    all,
+    trained,
+    compared,
+    drawn,
+
+
+rule all:
+    default_target: True
+    input:
+        COMPARISONS,
+        scorecard_files(),
+        figure_files("png"),
+        mirror_files(),
+
+
+rule trained:
+    input:
+        records(),
+
+
+rule compared:
+    input:
+        COMPARISONS,
+        scorecard_files(),
+
+
+rule drawn:
+    input:
+        figure_files("png"),

@@ -1,0 +1,98 @@
+"""Public sets in the Hugging Face hub's parquet layout: files of a local copy, or the hub itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moe_replication.errors import BadInput
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def local_files(
+    name: str, root: Path, *, repository: str, folder: str, pattern: str, columns: tuple[str, ...]
+) -> list[Path]:
+    """Sorted parquet files below root/`folder` (below the root where that is no folder) that match `pattern`.
+
+    BadInput for a missing root, no or too few files, a file that cannot be read or lacks one of `columns`.
+    """
+    key = f"data.roots.{name}"
+    if not root.is_dir():
+        raise BadInput(
+            f"{key}: {root} is no folder; set {key} to one that holds {folder}/*.parquet, "
+            f"or to null for the hub"
+        )
+    inner = root / folder
+    files = sorted((inner if inner.is_dir() else root).glob(f"**/{pattern}"))
+    if not files:
+        raise BadInput(
+            f"{key}: {root} holds no {pattern}; set {key} to a folder in the layout of {repository}"
+        )
+    stated = re.search(r"-of-(\d+)", files[0].name)
+    if stated and int(stated[1]) != len(files):
+        raise BadInput(
+            f"{key}: {root} holds {len(files)} of {int(stated[1])} files {pattern}; "
+            f"set {key} to one complete copy"
+        )
+    for file in files:
+        try:
+            found = pq.read_schema(file).names
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(file, error) from error
+        missing = [column for column in columns if column not in found]
+        if missing:
+            raise BadInput(
+                f"{file}: lacks column {missing[0]!r}, has {found}; set {key} to a copy of {repository}"
+            )
+    return files
+
+
+def load_from_hub(
+    name: str, *, repository: str, configuration: str, folder: str, split: str, **options: object
+) -> datasets.Dataset | datasets.IterableDataset:
+    """`datasets.load_dataset` whose failure, a missing network first, is a BadInput with the remedy."""
+    key = f"data.roots.{name}"
+    remedy = f"set {key} to a local folder that holds {folder}/*.parquet"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}:
+        _probe_hub(key, remedy)
+    import datasets
+
+    try:
+        return datasets.load_dataset(repository, configuration, split=split, **options)
+    # The hub client raises types of several HTTP libraries.
+    except Exception as error:
+        raise BadInput(
+            f"{key}: null, and {repository} does not load ({one_line(error)}); {remedy}"
+        ) from error
+
+
+def unreadable(file: Path, error: Exception) -> BadInput:
+    """The error for a damaged parquet file."""
+    return BadInput(f"{file}: not a readable parquet file ({one_line(error)}); replace it")
+
+
+def one_line(error: Exception) -> str:
+    """The error's text on one line."""
+    return " ".join(str(error).split())[:200]
+
+
+def _probe_hub(key: str, remedy: str) -> None:
+    """Fail in seconds where the hub client would retry for half a minute."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        urllib.request.urlopen(endpoint, timeout=5).close()
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{key}: null, and {endpoint} cannot be reached ({one_line(error)}); {remedy}"
+        ) from error

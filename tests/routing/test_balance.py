@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from moe_replication.routing.balance import auxiliary_loss, loss_free_bias
+
+MASK = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]).bool()
+
+
+def test_auxiliary_loss_on_paper():
+    gates = torch.tensor([0.2, 0.4, 0.6]).repeat(6, 1)
+    # f = (3/6) * (3, 2, 1) = (1.5, 1, .5)
+    assert auxiliary_loss(MASK, gates).item() == pytest.approx(1.5 * 0.2 + 0.4 + 0.5 * 0.6)
+
+
+def test_only_the_mean_gate_has_a_gradient():
+    gates = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    auxiliary_loss(MASK, gates).backward()
+    torch.testing.assert_close(gates.grad, (torch.tensor([1.5, 1.0, 0.5]) / 6).repeat(6, 1))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_bias_of_busy_experts_falls_and_of_idle_ones_rises(scale):
+    bias = torch.tensor([0.1, 0.0, 0.0, -0.1])
+    load = scale * torch.tensor([0.5, 0.25, 0.25, 0.0])
+    moved = loss_free_bias(bias, load, 0.005)
+    assert moved.tolist() == pytest.approx([0.095, 0.0, 0.0, -0.095])
+    assert bias.tolist() == pytest.approx([0.1, 0.0, 0.0, -0.1])
+
+
+def test_bias_is_finite_without_any_load():
+    assert torch.isfinite(loss_free_bias(torch.zeros(3), torch.zeros(3), 0.005)).all()

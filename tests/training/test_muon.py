@@ -1,0 +1,122 @@
+"""DeepSpeed's Muon behind Engine, fed with known gradients: the loss is linear in every weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from moe_replication.config.run import RunConfig
+from moe_replication.errors import BadInput
+from moe_replication.models.gpt import GPT
+from moe_replication.seeding import torch_generator
+
+
+@pytest.fixture
+def muon_calls(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes that muon_update was called with, at every place where DeepSpeed looks it up."""
+    # Engine first: it turns compilation off before Muon's kernels are wrapped.
+    import moe_replication.training.engine  # noqa: F401, I001
+    from deepspeed.runtime.zero.muon import muon_optimizer, original_muon
+
+    calls, update = [], original_muon.muon_update
+
+    def counting(gradient: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        calls.append(tuple(gradient.shape))
+        return update(gradient, *args, **kwargs)
+
+    monkeypatch.setattr(original_muon, "muon_update", counting)
+    monkeypatch.setattr(muon_optimizer, "muon_update", counting)
+    return calls
+
+
+@pytest.fixture
+def settings(smoke) -> Callable[..., RunConfig]:
+    """settings(stage, precision, passes): ET at the smoke scale."""
+
+    def make(stage: int, precision: str = "float32", passes: int = 1) -> RunConfig:
+        config = smoke["et"]
+        engine = replace(config.engine, zero_stage=stage, precision=precision)
+        training = replace(config.training, batch_size=2, micro_batch_size=2 // passes)
+        return replace(config, engine=engine, training=training)
+
+    return make
+
+
+def _gradients(model: GPT) -> dict[str, torch.Tensor]:
+    return {n: torch.randn(p.shape, generator=torch_generator(0, n)) for n, p in model.named_parameters()}
+
+
+def _one_step(config: RunConfig) -> tuple[GPT, dict[str, torch.Tensor], object]:
+    """Weights start at zero, so that after the step they are minus rate times update."""
+    from moe_replication.training.engine import Engine
+
+    model = GPT(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    gradients = _gradients(model)
+    engine = Engine(model, config)
+    engine.set_learning_rates(0, 1000)
+    for sign in (1.0,) if config.accumulation == 1 else (3.0, -1.0):
+        # Two passes whose mean is the gradient of one.
+        loss = sum((p * gradients[n].to(p)).sum() for n, p in model.named_parameters())
+        engine.backward_and_step(sign * loss)
+    return model, gradients, engine
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")]
+)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_every_matrix_is_orthogonalised_once_a_step(settings, muon_calls, stage, precision, passes):
+    model, gradients, engine = _one_step(settings(stage, precision, passes))
+    matrices = {name: p for name, p in model.named_parameters() if p.use_muon}
+    assert sorted(muon_calls) == sorted(tuple(p.shape) for p in matrices.values())
+    rate = 0.02 * (model.config.width / 768) ** -0.5
+    assert engine.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+    for name, parameter in matrices.items():
+        rows, columns = parameter.shape[-2:]
+        update = parameter.detach().float() / (-rate * max(1.0, rows / columns) ** 0.5)
+        slices = zip(update.view(-1, rows, columns), gradients[name].view(-1, rows, columns), strict=True)
+        for moved, gradient in slices:
+            left, _, right = torch.linalg.svd(gradient, full_matrices=False)
+            # In the gradient's own basis the update is diagonal: each expert by itself, right sign and scale.
+            basis = left.T @ moved @ right.T
+            diagonal = basis.diagonal()
+            assert (basis - torch.diag(diagonal)).abs().max() < 0.05, name
+            assert diagonal.max() < 1.3, name
+            if rows != columns:  # a square Gaussian matrix has singular values too small for five iterations
+                assert diagonal.min() > 0.6, name
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")]
+)
+def test_embedding_and_head_take_an_adam_step(settings, muon_calls, stage, precision):
+    model, gradients, _ = _one_step(settings(stage, precision))
+    for name, peak in (("embedding", 0.2), ("head", 0.004)):
+        # Adam's first step is rate * sign(gradient); the first of 13 warm-up steps.
+        rate = peak * (model.config.width / 768) ** -0.5 / 13
+        moved = dict(model.named_parameters())[name].detach().float()
+        torch.testing.assert_close(moved, -rate * gradients[name].sign(), rtol=0.01, atol=0)
+        assert tuple(moved.shape) not in muon_calls
+
+
+def test_rates_are_set_from_the_peak_at_every_step(settings, muon_calls):
+    _, _, engine = _one_step(settings(1))
+    for step, share in ((500, 0.55), (0, 1.0), (999, 0.1009)):
+        assert engine.set_learning_rates(step, 1000) == pytest.approx(
+            share * engine.optimizer.param_groups[0]["peak_lr"]
+        )
+
+
+def test_zero_stage_0_with_bfloat16_is_refused(settings):
+    """DeepSpeed takes an unsharded path there whose first AdamW step is 0.73 of its size."""
+    from moe_replication.training.engine import Engine
+
+    config = settings(0, "bfloat16")
+    with pytest.raises(BadInput, match=r"engine\.zero_stage"):
+        Engine(GPT(config), config)

@@ -1,0 +1,86 @@
+"""What the rules share: the checked project, and the files that its runs make and need."""
+
+import json
+import shlex
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from moe_replication.config import load_project
+from moe_replication.config.fingerprint import code_version, training_code_version
+from moe_replication.config.batches import batches
+from moe_replication.config.needs import EMBEDDED_TEXT
+from moe_replication.config.project import changed_settings
+from moe_replication.errors import BadInput
+
+try:
+    PROJECT = load_project(overrides=config)
+except BadInput as error:
+    raise WorkflowError(str(error)) from None
+
+SCALE = PROJECT.scale.name
+RESULTS = f"results/{SCALE}"
+FIGURES = f"figures/{SCALE}"
+LOGS = f"logs/{SCALE}"
+DATA = PROJECT.data_folder
+
+
+wildcard_constraints:
+    name=r"[A-Za-z0-9][A-Za-z0-9.-]*",
+
+
+CHANGED = changed_settings(PROJECT.root, config)
+
+
+def options(settings):
+    """Settings as options of the command line."""
+    return " ".join(
+        f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in sorted(settings.items())
+    )
+
+
+# What data and training depend on, so that another seed or paper changes nothing for the runs at hand.
+DATA_OPTIONS = options({key: value for key, value in CHANGED.items() if key.startswith("data.")})
+ALL_OPTIONS = options(CHANGED | {"scale": SCALE})
+
+
+def records():
+    """The record of every run."""
+    return [f"{run.folder}/run.json" for run in PROJECT.runs]
+
+
+def scorecard_files():
+    """The verdicts, for machines and for people."""
+    return [f"{RESULTS}/scorecard.{kind}" for kind in ("json", "md", "html")]
+
+
+def figure_modules():
+    """Figure name -> module that draws it, for the chosen papers."""
+    return {name: module for paper in PROJECT.papers.values() for name, module in paper.figures.items()}
+
+
+def figure_files(kind):
+    """Every figure of the chosen papers."""
+    return [f"{FIGURES}/{name}.{kind}" for name in figure_modules()]
+
+
+def mirror_files():
+    """The mark of the MLflow mirror, when tracking is on."""
+    return [f"{RESULTS}/mirror.json"] if PROJECT.tracking.enabled else []
+
+
+def corpus_of_tokens(wildcards):
+    """The embedded corpus, for token sets that are made from it."""
+    embedded = any(wildcards.name.startswith(f"{source}-") for source in EMBEDDED_TEXT)
+    return f"{DATA}/corpora/embedded/manifest.json" if embedded else []
+
+
+def launcher(processes):
+    """torchrun where a run spans processes."""
+    torchrun = f"torchrun --standalone --nproc_per_node {processes} -m moe_replication.cli"
+    return torchrun if processes > 1 else "moe-replication"
+
+
+def gpus(processes):
+    """GPUs that a run asks a scheduler for: one a process at the scales made for GPUs."""
+    return processes if SCALE in ("gpu", "paper") else 0

@@ -1,0 +1,70 @@
+"""From run records to tables, comparisons and verdicts."""
+
+TABLES = [f"{RESULTS}/{name}.parquet" for name in ("runs", "curves", "experts")]
+COMPARISONS = [f"{RESULTS}/{name}.parquet" for name in ("summary", "comparisons")]
+
+
+rule collect:
+    input:
+        # Written last: a record's presence means that the rest of its directory is whole.
+        records(),
+    output:
+        report(TABLES[0], category="Tables", caption="../report/tables.rst", labels={"table": "runs"}),
+        TABLES[1:],
+    log:
+        f"{LOGS}/collect.log",
+    params:
+        options=ALL_OPTIONS,
+        code=code_version("statistics/collect.py"),
+    message:
+        "collect the run records"
+    shell:
+        "moe-replication collect {params.options} > {log} 2>&1"
+
+
+rule compare:
+    input:
+        TABLES[0],
+    output:
+        COMPARISONS,
+    log:
+        f"{LOGS}/compare.log",
+    params:
+        options=ALL_OPTIONS,
+        baselines=[
+            f"{p.name}/{c.name}:{c.baseline}" for p in PROJECT.papers.values() for c in p.conditions.values()
+        ],
+        code=code_version("statistics"),
+    message:
+        "compare conditions"
+    shell:
+        "moe-replication compare {params.options} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        TABLES[:2],
+        expand("config/claims/{paper}.yaml", paper=PROJECT.papers),
+    output:
+        f"{RESULTS}/scorecard.json",
+        report(
+            f"{RESULTS}/scorecard.md",
+            category="Verdicts",
+            caption="../report/scorecard.rst",
+            labels={"form": "text"},
+        ),
+        report(
+            f"{RESULTS}/scorecard.html",
+            category="Verdicts",
+            caption="../report/scorecard.rst",
+            labels={"form": "page"},
+        ),
+    log:
+        f"{LOGS}/claims.log",
+    params:
+        options=ALL_OPTIONS,
+        code=code_version("statistics"),
+    message:
+        "judge the claims"
+    shell:
+        "moe-replication claims {params.options} > {log} 2>&1"
