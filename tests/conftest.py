@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from moe_replication.config import load_project
+from moe_replication.config.run import RunConfig
 from moe_replication.files import write_json, write_text
 
 SEEDS = (0, 1, 2)
@@ -357,3 +359,10 @@ def _curve(columns: dict) -> pl.DataFrame:
 
 def _experts(rows: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EXPERT_SCHEMA)
+
+
+@pytest.fixture(scope="session")
+def smoke() -> dict[str, RunConfig]:
+    """Resolved settings of every condition of the smoke scale, by condition."""
+    project = load_project(root=Path(__file__).parents[1], overrides={"scale": "smoke"})
+    return {run.condition: run.config for run in project.runs}

@@ -17,16 +17,15 @@ from moe_replication.config.needs import parse_token_name
 from moe_replication.config.project import parse_overrides, parse_run_path
 from moe_replication.errors import BadInput
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 prepare_app = typer.Typer(no_args_is_help=True, help="Prepare data: corpus, tokens, images.")
 app.add_typer(prepare_app, name="prepare")
 
-Scale = Annotated[
-    str | None, typer.Option(help="A file in config/scales/; config.yaml's scale when left out.")
+Scale = Annotated[str | None, typer.Option(help="A file in config/scales/; config.yaml's scale when left out.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override of config.yaml, for example data.roots.cifar10=/data/cifar10."),
 ]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override of config.yaml, for example data.roots.cifar10=/data/cifar10.")]  # fmt: skip
 
 
 @prepare_app.command("corpus")
@@ -46,9 +45,7 @@ def prepare_corpus(
 
 @prepare_app.command("tokens")
 def prepare_tokens(
-    name: Annotated[
-        str, typer.Argument(help="SET-VOCABULARY-TOKENIZER_MEGABYTES-TRAIN_TOKENS-VALIDATION_TOKENS.")
-    ],
+    name: Annotated[str, typer.Argument(help="SET-VOCABULARY-TOKENIZER_MEGABYTES-TRAIN_TOKENS-VALIDATION_TOKENS.")],
     overrides: Overrides = None,
 ) -> None:
     """Train a tokenizer and write token shards into the data folder's tokens/NAME.
@@ -60,9 +57,7 @@ def prepare_tokens(
     project = _project(None, overrides)
     source, settings = parse_token_name(name)
     folder = Path(project.data_folder)
-    prepare.prepare_tokens(
-        folder / "tokens" / name, source, settings, folder / "corpora/embedded", project.roots
-    )
+    prepare.prepare_tokens(folder / "tokens" / name, source, settings, folder / "corpora/embedded", project.roots)
 
 
 @prepare_app.command("images")
@@ -82,13 +77,9 @@ def prepare_images(
 
 @app.command()
 def train(
-    runs: Annotated[
-        list[str], typer.Argument(help="Run directories: results/SCALE/runs/PAPER/CONDITION/seed-N.")
-    ],
+    runs: Annotated[list[str], typer.Argument(help="Run directories: results/SCALE/runs/PAPER/CONDITION/seed-N.")],
     overrides: Overrides = None,
-    expect: Annotated[
-        str | None, typer.Option(help="Stop unless the resolved settings have this hash.")
-    ] = None,
+    expect: Annotated[str | None, typer.Option(help="Stop unless the resolved settings have this hash.")] = None,
 ) -> None:
     """Train runs in turn, resuming where a checkpoint is, and write their run directories.
 
@@ -192,14 +183,10 @@ def track(scale: Scale = None, overrides: Overrides = None) -> None:
             [run.folder for run in project.runs], uri, project.scale.name, Path("figures", project.scale.name)
         )
         status |= {"created": report.created, "updated": report.updated, "unchanged": report.unchanged}
-        _say(
-            f"mirrored into {uri}: {report.created} created, {report.updated} updated, {report.unchanged} unchanged"
-        )
+        _say(f"mirrored into {uri}: {report.created} created, {report.updated} updated, {report.unchanged} unchanged")
     except TrackingError as error:
         status["failed"] = str(error)
-        _say(
-            f"warning: MLflow mirror failed ({error}); results are complete, run `moe-replication track` again"
-        )
+        _say(f"warning: MLflow mirror failed ({error}); results are complete, run `moe-replication track` again")
     write_json(_results(project) / "mirror.json", status)
 
 

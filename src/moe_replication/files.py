@@ -49,9 +49,7 @@ def read_json(path: Path | str) -> dict:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not valid JSON ({error}); delete it and run again") from error
     if not isinstance(value, dict):
-        raise BadInput(
-            f"{path}: expected a JSON object, found {type(value).__name__}; delete it and run again"
-        )
+        raise BadInput(f"{path}: expected a JSON object, found {type(value).__name__}; delete it and run again")
     return value
 
 

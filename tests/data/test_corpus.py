@@ -33,9 +33,7 @@ def packages(tmp_path, monkeypatch):
     for name in ("alpha/sub", "alpha/tests", "beta"):
         (root / name).mkdir(parents=True)
     for index in range(90):
-        (root / "alpha" / "sub" / f"m{index:02d}.py").write_text(
-            f'"""Document {index}.\n\n>>> f({index})\n1\n"""'
-        )
+        (root / "alpha" / "sub" / f"m{index:02d}.py").write_text(f'"""Document {index}.\n\n>>> f({index})\n1\n"""')
     # Importing it would fail: packages are only read.
     (root / "alpha" / "__init__.py").write_text('"""The package."""\nraise RuntimeError\n')
     (root / "alpha" / "tests" / "test_x.py").write_text('"""A test, not documentation."""')
@@ -157,9 +155,7 @@ def test_nothing_long_enough(tmp_path, packages):
 
 
 def test_manifest_records_versions(tmp_path):
-    manifest = build_corpus(
-        tmp_path, settings(packages=("yaml", "python-reference"), maximum_characters=4000)
-    )
+    manifest = build_corpus(tmp_path, settings(packages=("yaml", "python-reference"), maximum_characters=4000))
     assert manifest["versions"]["yaml"].count(".") >= 1
     assert manifest["versions"]["python-reference"] == ".".join(map(str, sys.version_info[:3]))
     assert read_json(tmp_path / "manifest.json")["content_sha256"] == manifest["content_sha256"]

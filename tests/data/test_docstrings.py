@@ -45,11 +45,7 @@ def test_double_colon_without_block_is_prose():
     assert split_prose_code("Nothing follows::\nB.") == ("Nothing follows::\nB.", "")
 
 
-@given(
-    st.lists(
-        st.sampled_from(["word", "  deeper", ">>> x", "```", "see::", ".. code::", ".. note::", "", "\t"])
-    )
-)
+@given(st.lists(st.sampled_from(["word", "  deeper", ">>> x", "```", "see::", ".. code::", ".. note::", "", "\t"])))
 def test_every_word_lands_in_exactly_one_part(lines):
     prose, code = split_prose_code("\n".join(lines))
     words = " ".join(lines).split()

@@ -55,9 +55,7 @@ def test_local_parquet(tmp_path, roots):
 def test_corrupt_images_are_counted_and_left_out_up_to_the_limit(tmp_path):
     contents = [picture(1), b"no image", picture(2)[:60], None, picture(3, side=16), picture(4)]
     roots = hub_layout(tmp_path / "root", table(contents, [0, 1, 2, 3, 4, 5]), table([picture(5)], [6]))
-    with pytest.raises(
-        BadInput, match=r"cifar10 train: 4 of 6 images cannot be decoded .*first is row 1.*at most 3"
-    ):
+    with pytest.raises(BadInput, match=r"cifar10 train: 4 of 6 images cannot be decoded .*first is row 1.*at most 3"):
         make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=3)
     assert not (tmp_path / "out" / "manifest.json").exists()
     make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=4)
@@ -67,9 +65,7 @@ def test_corrupt_images_are_counted_and_left_out_up_to_the_limit(tmp_path):
 
 
 def test_missing_root_and_files_say_what_to_set(tmp_path, roots):
-    with pytest.raises(
-        BadInput, match=r"data\.roots\.cifar10: .*nowhere is no folder; set data\.roots\.cifar10"
-    ):
+    with pytest.raises(BadInput, match=r"data\.roots\.cifar10: .*nowhere is no folder; set data\.roots\.cifar10"):
         make_hub_set(tmp_path / "out", "cifar10", {"cifar10": tmp_path / "nowhere"})
     (tmp_path / "root" / "plain_text" / "test-00000-of-00001.parquet").unlink()
     with pytest.raises(BadInput, match=r"data\.roots\.cifar10: .*no test-\*\.parquet"):
@@ -89,9 +85,7 @@ def test_wrong_columns_types_and_damaged_parquet(tmp_path, roots):
     file = tmp_path / "root" / "plain_text" / "train-00000-of-00001.parquet"
     good = pq.read_table(file)
     pq.write_table(good.rename_columns(["image", "label"]), file)
-    with pytest.raises(
-        BadInput, match=r"lacks column 'img', has \['image', 'label'\]; set data\.roots\.cifar10"
-    ):
+    with pytest.raises(BadInput, match=r"lacks column 'img', has \['image', 'label'\]; set data\.roots\.cifar10"):
         make_hub_set(tmp_path / "out", "cifar10", roots)
     pq.write_table(pa.table({"img": ["text"], "label": [1]}), file)
     with pytest.raises(BadInput, match="column 'img' is string"):

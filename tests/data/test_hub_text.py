@@ -137,9 +137,7 @@ def test_a_pass_reads_little_further_than_it_is_taken(monkeypatch):
             yield {"text": ""}
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(
-        datasets, "load_dataset", lambda *_, **__: datasets.IterableDataset.from_generator(rows)
-    )
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.IterableDataset.from_generator(rows))
     source = hub_source("wikitext-103", {"wikitext-103": None})
     read.clear()
     assert next(source.batches("train"))["text"][0] == "= 0 ="
@@ -222,11 +220,7 @@ def test_lost_connection_is_one_line_with_the_remedy(tmp_path, monkeypatch):
         raise ConnectionError("connection\nreset")
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(
-        datasets, "load_dataset", lambda *_, **__: datasets.IterableDataset.from_generator(rows)
-    )
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.IterableDataset.from_generator(rows))
     source = hub_source("wikitext-2", {"wikitext-2": None})
-    with pytest.raises(
-        BadInput, match=r"data\.roots\.wikitext-2: reading stopped \(connection reset\); try again"
-    ):
+    with pytest.raises(BadInput, match=r"data\.roots\.wikitext-2: reading stopped \(connection reset\); try again"):
         texts(source, "train")

@@ -21,9 +21,7 @@ from moe_replication.errors import BadInput
 def tiny(folder, **changes):
     images = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
     arguments = {"classes": 2, "source": "test", **changes}
-    return write_image_set(
-        folder, "tiny", (images, np.array([0, 1])), (images[:1], np.array([1])), **arguments
-    )
+    return write_image_set(folder, "tiny", (images, np.array([0, 1])), (images[:1], np.array([1])), **arguments)
 
 
 def test_round_trip(tmp_path):
@@ -92,8 +90,7 @@ def test_no_test_digit_occurs_in_training_pairs(tmp_path):
     make_digit_pairs(tmp_path, rotations=False, train_count=1000, test_count=500)
     pairs = ImageSet.open(tmp_path)
     halves = [
-        pool(np.concatenate([images[:, :, :8], images[:, :, 8:]]))
-        for images in (pairs.train_images, pairs.test_images)
+        pool(np.concatenate([images[:, :, :8], images[:, :, 8:]])) for images in (pairs.train_images, pairs.test_images)
     ]
     assert not halves[0] & halves[1]
 

@@ -52,9 +52,7 @@ def test_prose_is_a_set_of_its_own_from_the_same_corpus(tmp_path, corpus):
 
 
 def test_unknown_text_set(tmp_path, corpus):
-    with pytest.raises(
-        BadInput, match=r"data\.set: 'pile' is no text set; choose one of embedded, .*fineweb-edu"
-    ):
+    with pytest.raises(BadInput, match=r"data\.set: 'pile' is no text set; choose one of embedded, .*fineweb-edu"):
         prepare_tokens(tmp_path, "pile", TOKENS, corpus, {})
 
 
@@ -93,9 +91,7 @@ def test_images_by_name(tmp_path, capsys):
 def test_shipped_corpus_settings_name_installed_packages():
     from moe_replication.data.corpus import CorpusSettings, find_sources
 
-    settings = yaml.safe_load(
-        (REPOSITORY / "config" / "corpora" / "embedded.yaml").read_text(encoding="utf-8")
-    )
+    settings = yaml.safe_load((REPOSITORY / "config" / "corpora" / "embedded.yaml").read_text(encoding="utf-8"))
     origin = settings.pop("origin")
     assert set(origin) == set(settings)
     assert all(find_sources(package) for package in CorpusSettings(**settings).packages)

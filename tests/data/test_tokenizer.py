@@ -11,11 +11,7 @@ from moe_replication.errors import BadInput
 
 LETTERS = np.random.default_rng(0).choice(list("abcdefghij"), size=(400, 20, 3))
 WORDS = pl.DataFrame(
-    {
-        "text": [
-            f"the expert number {n} routes " + " ".join(map("".join, row)) for n, row in enumerate(LETTERS)
-        ]
-    }
+    {"text": [f"the expert number {n} routes " + " ".join(map("".join, row)) for n, row in enumerate(LETTERS)]}
 )
 
 
@@ -53,9 +49,7 @@ def test_marker_written_in_a_text_is_plain_characters(tokenizer):
 
 
 def test_deterministic(tmp_path, path):
-    info = train_tokenizer(
-        tmp_path / "again.json", WORDS.iter_slices(150), vocab_size=512, sample_megabytes=1
-    )
+    info = train_tokenizer(tmp_path / "again.json", WORDS.iter_slices(150), vocab_size=512, sample_megabytes=1)
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
     assert info["sample_documents"] == 400
     assert info["sample_bytes"] == WORDS["text"].str.len_bytes().sum()

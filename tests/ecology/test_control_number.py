@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_replication.ecology.control_number import control_number, required_control_number, temperature_at
-from moe_replication.errors import BadInput
+from moe_replication.ecology.control_number import control_number, temperature_at
 
 positive = st.floats(0.01, 10)
 
@@ -52,15 +51,9 @@ def test_only_the_products_and_the_sum_matter(t, h, o, b, scale):
     ],
 )
 def test_conditions_have_the_value_in_their_name(smoke, condition, expected):
-    assert required_control_number(smoke[condition].ecology) == pytest.approx(expected)
-
-
-def test_asking_for_an_undefined_value_names_the_keys_and_the_remedy(smoke):
-    ecology = replace(smoke["v1"].ecology, oracle_weight=0.0, balance_weight=0.0)
-    with pytest.raises(
-        BadInput, match=r"oracle_weight = ecology\.balance_weight = 0.*undefined.*give one of them"
-    ):
-        required_control_number(ecology)
+    ecology = smoke[condition].ecology
+    factors = (ecology.temperature, ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
+    assert control_number(*factors) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

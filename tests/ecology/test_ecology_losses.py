@@ -64,9 +64,7 @@ def test_balance_is_zero_for_even_routing_and_largest_for_one_expert():
 
 def test_orthogonality_on_paper():
     # unit rows (1,0), (0,1), (1,1)/sqrt 2: squared cosines 0, 1/2, 1/2
-    assert orthogonality_loss(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])).item() == pytest.approx(
-        1 / 3
-    )
+    assert orthogonality_loss(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])).item() == pytest.approx(1 / 3)
     assert orthogonality_loss(torch.tensor([[5.0, 0.0], [-2.0, 0.0]])).item() == pytest.approx(1.0)
 
 

@@ -40,9 +40,7 @@ RUNS = pl.DataFrame(
 )
 
 
-def _experts(
-    usage: list[float], *, condition="v1", seed=0, epoch=1.0, layer=0, tiers=(0, 0, 1)
-) -> pl.DataFrame:
+def _experts(usage: list[float], *, condition="v1", seed=0, epoch=1.0, layer=0, tiers=(0, 0, 1)) -> pl.DataFrame:
     return pl.DataFrame({"expert": range(len(usage)), "usage": usage, "tier": tiers}).with_columns(
         paper=pl.lit("expert-ecology"),
         condition=pl.lit(condition),

@@ -29,9 +29,7 @@ def test_every_figure_draws_and_redraws_the_same_bytes(collected, tmp_path, name
     second = draw_figure(name, "smoke", collected, tmp_path / "second", VALUES)
     assert first == tmp_path / "first" / "smoke" / name
     for kind in ("png", "pdf", "csv"):
-        assert (
-            first.with_name(f"{name}.{kind}").read_bytes() == second.with_name(f"{name}.{kind}").read_bytes()
-        )
+        assert first.with_name(f"{name}.{kind}").read_bytes() == second.with_name(f"{name}.{kind}").read_bytes()
     assert pl.read_csv(f"{first}.csv").height > 5
 
 

@@ -63,9 +63,7 @@ def test_condition_looks_are_fixed_and_families_share_colour_and_marker():
     assert variant.line != et.line
     looks = [(look.colour, look.marker, look.line) for look in style.CONDITION_LOOKS.values()]
     assert len(set(looks)) == len(looks)
-    assert style.condition_look("mine", "my_rule").colour not in {
-        look.colour for look in style.RULE_LOOKS.values()
-    }
+    assert style.condition_look("mine", "my_rule").colour not in {look.colour for look in style.RULE_LOOKS.values()}
 
 
 def test_seed_points_show_every_seed_and_no_interval_at_one():
@@ -90,9 +88,7 @@ def test_saving_leaves_no_date_and_only_the_three_files(tmp_path):
 def test_regeneration_is_byte_identical_in_another_process(tmp_path):
     _save_sample(tmp_path / "here")
     code = f"import runpy; runpy.run_path({__file__!r})['_save_sample']({str(tmp_path / 'there')!r})"
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONHASHSEED": "7", "TZ": "UTC-9"}
-    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONHASHSEED": "7", "TZ": "UTC-9"})
     for kind in ("png", "pdf", "csv"):
         assert (tmp_path / f"here.{kind}").read_bytes() == (tmp_path / f"there.{kind}").read_bytes()
 

@@ -14,9 +14,7 @@ NOTHING = pl.DataFrame(schema=SCHEMA)
 
 def _runs(*rows: tuple) -> pl.DataFrame:
     names = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss")
-    types = dict(
-        zip(names, (pl.String, pl.Int64, pl.String, pl.String, pl.Int64, pl.Float64, pl.Float64), strict=True)
-    )
+    types = dict(zip(names, (pl.String, pl.Int64, pl.String, pl.String, pl.Int64, pl.Float64, pl.Float64), strict=True))
     return pl.DataFrame(rows, schema=types, orient="row").with_columns(paper=pl.lit("expert-threshold"))
 
 
@@ -62,9 +60,9 @@ def test_training_loss_is_smoothed_within_each_run():
     training = data.filter(pl.col("series") == "training")
     assert training["mean"].to_list() == [5.5, 4.5]  # span 1 on two rows: nothing to smooth
 
-    long = pl.DataFrame(
-        {"paper": "expert-threshold", "condition": "et", "seed": 0, "tokens": range(100)}
-    ).with_columns(train_loss=pl.col("tokens") % 2 + 1.0, val_loss=pl.lit(None, pl.Float64))
+    long = pl.DataFrame({"paper": "expert-threshold", "condition": "et", "seed": 0, "tokens": range(100)}).with_columns(
+        train_loss=pl.col("tokens") % 2 + 1.0, val_loss=pl.lit(None, pl.Float64)
+    )
     smooth = loss.curve_data(RUNS, long)["mean"]
     assert smooth[0] == 1.0
     assert smooth[50:].max() - smooth[50:].min() < 0.35  # raw values swing by 1

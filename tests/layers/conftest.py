@@ -1,21 +1,9 @@
-"""Settings that the layer tests change piece by piece."""
+"""What the tests of this folder share."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-
-from moe_replication.config import load_project
-from moe_replication.config.run import RunConfig
-
-
-@pytest.fixture(scope="session")
-def smoke() -> dict[str, RunConfig]:
-    """Resolved settings of every condition of the smoke scale, by condition."""
-    project = load_project(root=Path(__file__).parents[2], overrides={"scale": "smoke"})
-    return {run.condition: run.config for run in project.runs}
 
 
 @pytest.fixture(autouse=True)

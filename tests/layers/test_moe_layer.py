@@ -62,9 +62,7 @@ def test_output_is_shared_plus_gated_experts(make, rule):
     gates = (x_ND @ layer.router.weight.T).sigmoid()
     for expert, (up, down) in enumerate(layer.experts.matrices()):
         chosen = output.selection.mask_NE[:, expert : expert + 1]
-        expected = expected + torch.where(
-            chosen, gates[:, expert : expert + 1] * expert_ffn(x_ND, up, down), 0.0
-        )
+        expected = expected + torch.where(chosen, gates[:, expert : expert + 1] * expert_ffn(x_ND, up, down), 0.0)
     assert output.selection.mask_NE.any()
     torch.testing.assert_close(output.y, expected.view(2, 4, WIDTH))
 

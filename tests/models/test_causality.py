@@ -14,9 +14,7 @@ LENGTH, CHANGED_FROM = 48, 29
 
 def _run(config, training: bool, tokens: torch.Tensor, warming_up: bool = False):
     """Hidden states and per-layer masks of a model whose every weight is random."""
-    config = replace(
-        config, model=replace(config.model, layers=3), routing=replace(config.routing, capacity=0.0)
-    )
+    config = replace(config, model=replace(config.model, layers=3), routing=replace(config.routing, capacity=0.0))
     model = GPT(config)
     for name, parameter in model.named_parameters():
         fill_normal(parameter, 0.2, 0, name)

@@ -50,9 +50,7 @@ def test_parameter_counts_of_the_paper(smoke, rule, layers, width, heads, total,
     )
     with torch.device("meta"):
         model = GPT(config)
-    counts = _counts(
-        SimpleNamespace(model=model, moe_layers=model.moe_layers, steps=1, samples_per_step=1), config
-    )
+    counts = _counts(SimpleNamespace(model=model, moe_layers=model.moe_layers, steps=1, samples_per_step=1), config)
     assert (counts["parameters_total"], counts["parameters_active"]) == (total, active)
 
 
@@ -141,9 +139,7 @@ def test_chunked_loss_equals_the_whole_with_gradients(smoke, chunk):
     for size in (chunk, 4096):
         model = GPT(replace(config, training=replace(config.training, loss_chunk_tokens=size)))
         fill_normal(model.head, 0.5, 0, "head")
-        hidden = torch.randn(
-            2, 32, config.model.width, generator=torch.Generator().manual_seed(1)
-        ).requires_grad_()
+        hidden = torch.randn(2, 32, config.model.width, generator=torch.Generator().manual_seed(1)).requires_grad_()
         losses = model.token_losses(hidden, _tokens(config, 2, 32))
         with torch.no_grad():
             assert torch.allclose(model.token_losses(hidden, _tokens(config, 2, 32)), losses)

@@ -84,9 +84,7 @@ def test_initial_weights(smoke, paper_model):
         assert parameters[name].std().item() == pytest.approx(std, rel=0.1), name
     assert parameters["encoder.norm.weight"].unique().tolist() == [1.0]
     assert (
-        parameters["encoder.project.bias"].count_nonzero()
-        == parameters["moe.router.hidden_bias"].count_nonzero()
-        == 0
+        parameters["encoder.project.bias"].count_nonzero() == parameters["moe.router.hidden_bias"].count_nonzero() == 0
     )
     assert [p.count_nonzero() > 0 for n, p in parameters.items() if ".down." in n] == [True] * 3
 
@@ -94,9 +92,7 @@ def test_initial_weights(smoke, paper_model):
 def test_router_starts_as_in_the_language_model(smoke, paper_model):
     """N(0, d^-1/2) by the router's own input width, as TieredMoEClassifier.initialize promises."""
     config = smoke["v1"]
-    config = replace(
-        config, model=replace(paper_model, depth=10, widen=1), moe=replace(config.moe, router_hidden=128)
-    )
+    config = replace(config, model=replace(paper_model, depth=10, widen=1), moe=replace(config.moe, router_hidden=128))
     parameters = dict(_classifier(config).named_parameters())
     assert parameters["moe.router.hidden"].std().item() == pytest.approx(256**-0.5, rel=0.05)
     assert parameters["moe.router.weight"].std().item() == pytest.approx(128**-0.5, rel=0.05)

@@ -67,8 +67,6 @@ def test_load_stays_within_limits_and_follows_the_scores(tokens, target, quarter
     lower = min(tokens, math.ceil((1 - capacity) * target))
     loads = mask.sum(dim=0)
     assert torch.equal(loads, raw.sum(dim=0).clamp(lower, upper))
-    assert (
-        scores.masked_fill(~mask, torch.inf).amin(0) >= scores.masked_fill(mask, -torch.inf).amax(0)
-    ).all()
+    assert (scores.masked_fill(~mask, torch.inf).amin(0) >= scores.masked_fill(mask, -torch.inf).amax(0)).all()
     assert 0 <= saturation.item() < 1
     assert 0 <= starvation.item() <= 1

@@ -56,9 +56,7 @@ def test_target_load_is_the_papers_k(routing, tokens, top_k, experts, expected):
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    pools=st.integers(1, 4), per_expert=st.integers(1, 5), experts=st.integers(1, 6), seed=st.integers(0, 99)
-)
+@given(pools=st.integers(1, 4), per_expert=st.integers(1, 5), experts=st.integers(1, 6), seed=st.integers(0, 99))
 def test_load_is_exact_and_chosen_beat_unchosen(routing, pools, per_expert, experts, seed):
     size = per_expert * experts
     logits = torch.randn(pools * size, experts, generator=torch.Generator().manual_seed(seed))

@@ -71,9 +71,7 @@ def test_two_processes_choose_like_one(routing, tmp_path):
     arguments = [str(tmp_path), json.dumps(asdict(config))]
     workers = [subprocess.Popen([sys.executable, "-c", _WORKER, str(rank), *arguments]) for rank in range(2)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    (first, cutoff, load), (second, other_cutoff, other_load) = (
-        torch.load(tmp_path / f"{r}.pt") for r in (0, 1)
-    )
+    (first, cutoff, load), (second, other_cutoff, other_load) = (torch.load(tmp_path / f"{r}.pt") for r in (0, 1))
     whole, expected = expert_choice.choose(_logits(), 16, config)
     assert torch.equal(torch.cat([first, second]), whole)
     assert torch.equal(cutoff, expected)

@@ -35,9 +35,7 @@ def test_gates_of_the_top_two(routing, renormalize, temperature, gates):
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
 def test_temperature_never_changes_who_is_chosen(routing, temperature):
-    assert torch.equal(
-        _select(routing(top_k=1), temperature=temperature).mask_NE, _select(routing(top_k=1)).mask_NE
-    )
+    assert torch.equal(_select(routing(top_k=1), temperature=temperature).mask_NE, _select(routing(top_k=1)).mask_NE)
 
 
 def test_random_warm_up_chooses_at_random_and_weighs_by_the_router(routing):

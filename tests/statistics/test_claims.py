@@ -58,9 +58,7 @@ def test_ordering_reproduced(verdicts):
     assert entry["note"] == "cannot reach alpha = 0.05 at n = 3"
     assert "Exact sign-flip p = 0.25: cannot reach alpha = 0.05 at n = 3." in entry["evidence"]
     assert "not significant" not in entry["evidence"]
-    assert entry["sentence"].startswith(
-        "Reproduced: et minus tc in val_loss is -0.11 (95 % interval -0.1348 to -0.08"
-    )
+    assert entry["sentence"].startswith("Reproduced: et minus tc in val_loss is -0.11 (95 % interval -0.1348 to -0.08")
     assert "The paper's difference is -0.05." in entry["evidence"]
 
 
@@ -162,9 +160,7 @@ def test_equivalence_of_identical_runs_needs_enough_of_them(verdicts):
 
 
 def bound(**keys):
-    base = claim(
-        "bound", metric="dead_experts", conditions=["v6", "v7-e1.0"], margin=0.05, margin_origin="ours"
-    )
+    base = claim("bound", metric="dead_experts", conditions=["v6", "v7-e1.0"], margin=0.05, margin_origin="ours")
     return base | {"id": "b-x", "paper": "expert-ecology", "direction": "less", "paper_value": 0} | keys
 
 
@@ -203,9 +199,7 @@ def test_a_bound_over_a_condition_that_did_not_run(verdicts):
 
 
 def value(paper_value, margin, **keys):
-    return claim(
-        "value", conditions=["et"], paper_value=paper_value, margin=margin, margin_origin="ours", **keys
-    )
+    return claim("value", conditions=["et"], paper_value=paper_value, margin=margin, margin_origin="ours", **keys)
 
 
 def test_a_cell_against_our_prediction_interval(verdicts):

@@ -87,9 +87,7 @@ def test_different_data_of_two_conditions_is_not_a_mixture(write_run, tmp_path):
     assert collect(directories, tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["run.json", "config.json", "cost.json", "environment.json", "curve.parquet"]
-)
+@pytest.mark.parametrize("name", ["run.json", "config.json", "cost.json", "environment.json", "curve.parquet"])
 def test_a_missing_file_is_named(write_run, tmp_path, name):
     directory = write_run(tmp_path, "expert-threshold", "et", 0)
     (directory / name).unlink()

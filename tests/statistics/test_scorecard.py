@@ -91,9 +91,7 @@ def test_html_is_self_contained_and_says_verdicts_in_words(results, claims):
     text = (results / "scorecard.html").read_text()
     page = Page(text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert set(page.links) == {
-        f"../../figures/smoke/{name}.png" for claim in claims for name in claim["figures"]
-    }
+    assert set(page.links) == {f"../../figures/smoke/{name}.png" for claim in claims for name in claim["figures"]}
     assert page.words.count("contradicted") == 1 + card["totals"]["contradicted"]
     assert "color-scheme: light dark" in text
     assert page.tags.count("tr") == len(claims) + 4

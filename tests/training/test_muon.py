@@ -67,9 +67,7 @@ def _one_step(config: RunConfig) -> tuple[GPT, dict[str, torch.Tensor], object]:
     return model, gradients, engine
 
 
-@pytest.mark.parametrize(
-    ("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")]
-)
+@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")])
 @pytest.mark.parametrize("passes", [1, 2])
 def test_every_matrix_is_orthogonalised_once_a_step(settings, muon_calls, stage, precision, passes):
     model, gradients, engine = _one_step(settings(stage, precision, passes))
@@ -92,9 +90,7 @@ def test_every_matrix_is_orthogonalised_once_a_step(settings, muon_calls, stage,
                 assert diagonal.min() > 0.6, name
 
 
-@pytest.mark.parametrize(
-    ("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")]
-)
+@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")])
 def test_embedding_and_head_take_an_adam_step(settings, muon_calls, stage, precision):
     model, gradients, _ = _one_step(settings(stage, precision))
     for name, peak in (("embedding", 0.2), ("head", 0.004)):

@@ -34,9 +34,7 @@ CHANGED = changed_settings(PROJECT.root, config)
 
 def options(settings):
     """Settings as options of the command line."""
-    return " ".join(
-        f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in sorted(settings.items())
-    )
+    return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in sorted(settings.items()))
 
 
 # What data and training depend on, so that another seed or paper changes nothing for the runs at hand.

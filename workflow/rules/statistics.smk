@@ -31,9 +31,7 @@ rule compare:
         f"{LOGS}/compare.log",
     params:
         options=ALL_OPTIONS,
-        baselines=[
-            f"{p.name}/{c.name}:{c.baseline}" for p in PROJECT.papers.values() for c in p.conditions.values()
-        ],
+        baselines=[f"{p.name}/{c.name}:{c.baseline}" for p in PROJECT.papers.values() for c in p.conditions.values()],
         code=code_version("statistics"),
     message:
         "compare conditions"

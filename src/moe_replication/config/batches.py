@@ -68,14 +68,10 @@ def batches(project: Project) -> Iterator[Batch]:
         for condition in paper.conditions.values():
             runs = [run for run in project.runs if (run.paper, run.condition) == (paper.name, condition.name)]
             missing = [
-                run
-                for run in runs
-                if not is_current(project.root / run.folder / "run.json", condition.version, code)
+                run for run in runs if not is_current(project.root / run.folder / "run.json", condition.version, code)
             ]
             together = missing or runs
             size = len(together) if project.scale.seeds_together else 1
             for first in range(0, len(together), size):
                 data = Path(data_path(project.data_folder, condition.config), "manifest.json")
-                yield Batch(
-                    runs=tuple(together[first : first + size]), version=condition.version, data=str(data)
-                )
+                yield Batch(runs=tuple(together[first : first + size]), version=condition.version, data=str(data))

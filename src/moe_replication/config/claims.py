@@ -29,14 +29,10 @@ def load_claims(folder: Path | str, schema_path: Path | str) -> list[dict]:
             source = f"{path}: claim {name}"
             validate(claim, Path(schema_path), source)
             if claim["paper"] != path.stem:
-                raise BadInput(
-                    f"{source}: paper = {claim['paper']!r} must equal the file name; move it there"
-                )
+                raise BadInput(f"{source}: paper = {claim['paper']!r} must equal the file name; move it there")
             unused = ", ".join(sorted(UNUSED[claim["comparison"]] & set(claim)))
             if unused:
-                raise BadInput(
-                    f"{source}: {unused} has no use in comparison {claim['comparison']}; delete it"
-                )
+                raise BadInput(f"{source}: {unused} has no use in comparison {claim['comparison']}; delete it")
             claims.append(claim)
     return claims
 
@@ -63,7 +59,5 @@ def _entries(path: Path) -> list:
         line = f" at line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
         raise BadInput(f"{path}: not valid YAML{line}; mend the file") from error
     if not isinstance(entries, list):
-        raise BadInput(
-            f"{path}: expected a list of claims, found {type(entries).__name__}; start each with '- id:'"
-        )
+        raise BadInput(f"{path}: expected a list of claims, found {type(entries).__name__}; start each with '- id:'")
     return entries

@@ -24,9 +24,7 @@ def parse_token_name(name: str) -> tuple[str, dict[str, int | float]]:
     """Text set and settings that `data_name` wrote into a folder name; BadInput for any other name."""
     found = re.fullmatch(r"(.+)-(\d+)-([\d.]+)-(\d+)-(\d+)", name)
     if found is None:
-        raise BadInput(
-            f"tokens {name!r}: expected SET-VOCABULARY-TOKENIZER_MEGABYTES-TRAIN_TOKENS-VALIDATION_TOKENS"
-        )
+        raise BadInput(f"tokens {name!r}: expected SET-VOCABULARY-TOKENIZER_MEGABYTES-TRAIN_TOKENS-VALIDATION_TOKENS")
     source, vocabulary, megabytes, train, validation = found.groups()
     return source, {
         "vocab_size": int(vocabulary), "tokenizer_megabytes": float(megabytes),

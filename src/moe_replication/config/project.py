@@ -130,9 +130,7 @@ class Project:
         if paper not in self.papers:
             raise _unknown("paper", paper, self.papers)
         if condition not in self.papers[paper].conditions:
-            raise _unknown(
-                f"condition of {paper} at scale {self.scale.name}", condition, self.papers[paper].conditions
-            )
+            raise _unknown(f"condition of {paper} at scale {self.scale.name}", condition, self.papers[paper].conditions)
         config = self.papers[paper].conditions[condition].config
         return Run(scale=self.scale.name, paper=paper, condition=condition, seed=seed, config=config)
 
@@ -184,9 +182,7 @@ def parse_overrides(items: Iterable[str]) -> dict:
         if not found or not key:
             raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
         *parents, last = key.split(".")
-        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = (
-            yaml.safe_load(text)
-        )
+        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = yaml.safe_load(text)
     return nested
 
 
@@ -249,9 +245,7 @@ def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> 
     if paper["paper"] != name:
         raise BadInput(f"{source}: paper = {paper['paper']!r} must equal the file name")
     if name not in scale["papers"]:
-        raise BadInput(
-            f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file"
-        )
+        raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
     section = scale["papers"][name]
     where = f"config/scales/{scale['scale']}.yaml papers.{name}"
     for key in [*section["conditions"], *section.get("conditions_set", {})]:

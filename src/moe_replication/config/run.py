@@ -27,6 +27,7 @@ class GPTConfig:
     ffn_multiple: float
     dense_first_layers: int
     soft_cap: float
+    head_std: float
     rope_base: float
 
     def __post_init__(self) -> None:
@@ -171,9 +172,7 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         if self.zero_stage == 3:
-            raise BadInput(
-                "engine.zero_stage = 3: DeepSpeed does not shard Mixture-of-Experts parameters; use 1 or 2"
-            )
+            raise BadInput("engine.zero_stage = 3: DeepSpeed does not shard Mixture-of-Experts parameters; use 1 or 2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,9 +200,7 @@ class RunConfig:
         if (self.ecology is None) != (self.census is None):
             raise BadInput("ecology and census go together: give both sections or neither")
         if (self.task == "language") != isinstance(self.model, GPTConfig):
-            raise BadInput(
-                f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language"
-            )
+            raise BadInput(f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language")
         if self.task == "language" and (self.data.vocab_size is None or self.data.sequence_length is None):
             raise BadInput("task = language needs data.vocab_size and data.sequence_length; set both")
         forward = self.training.micro_batch_size * self.engine.world_size
@@ -214,8 +211,8 @@ class RunConfig:
             )
         if self.routing.rule == "expert_choice" and self.pool_tokens * self.routing.top_k < self.moe.experts:
             raise BadInput(
-                f"routing.pool = {self.routing.pool}: {self.pool_tokens} tokens leave some of {self.moe.experts} experts"
-                " without one; enlarge the pool"
+                f"routing.pool = {self.routing.pool}: {self.pool_tokens} tokens leave some of {self.moe.experts}"
+                " experts without one; enlarge the pool"
             )
 
     @property
@@ -244,9 +241,7 @@ def build_run_config(values: dict, source: str) -> RunConfig:
     try:
         for name, section in values.items():
             if isinstance(section, dict):
-                built[name] = _build(
-                    _KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section
-                )
+                built[name] = _build(_KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section)
         built = {"ecology": None, "census": None} | built
         return RunConfig(**built)
     except BadInput as error:

@@ -19,15 +19,11 @@ def read_yaml(path: Path) -> dict:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         siblings = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise BadInput(
-            f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}"
-        ) from error
+        raise BadInput(f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise BadInput(
-            f"{path}: not valid YAML{line} ({getattr(error, 'problem', error)}); mend the file"
-        ) from error
+        raise BadInput(f"{path}: not valid YAML{line} ({getattr(error, 'problem', error)}); mend the file") from error
     if not isinstance(value, dict):
         raise BadInput(f"{path}: expected a mapping of keys, found {type(value).__name__}")
     return value
@@ -41,9 +37,7 @@ def validator(schema_path: Path) -> Draft202012Validator:
 
 def validate(value: object, schema_path: Path, source: str) -> None:
     """Raise BadInput for the first violation; `source` says which file or run the value came from."""
-    errors = sorted(
-        validator(schema_path).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path]
-    )
+    errors = sorted(validator(schema_path).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])
     if errors:
         raise BadInput(_message(_most_specific(errors[0]), schema_path, source))
 
@@ -55,9 +49,7 @@ def _most_specific(error: ValidationError) -> ValidationError:
         for inner in error.context:
             branches.setdefault(inner.schema_path[0], []).append(inner)
         wrong_kind = {b for b, found in branches.items() for e in found if list(e.path)[-1:] == ["kind"]}
-        typed = [
-            found for b, found in branches.items() if b not in wrong_kind and found[0].validator != "type"
-        ]
+        typed = [found for b, found in branches.items() if b not in wrong_kind and found[0].validator != "type"]
         error = (typed or list(branches.values()))[0][0]
     return error
 

@@ -26,8 +26,7 @@ class LanguageBatches:
     def __init__(self, tokens: Tokens, sequence_length: int, sequences_per_batch: int, seed: int) -> None:
         if sequence_length < 1 or sequences_per_batch < 1:
             raise BadInput(
-                f"sequence_length {sequence_length} and sequences_per_batch {sequences_per_batch} "
-                f"must be at least 1"
+                f"sequence_length {sequence_length} and sequences_per_batch {sequences_per_batch} must be at least 1"
             )
         self.windows = max(len(tokens) - 1, 0) // sequence_length
         if self.windows < sequences_per_batch:

@@ -50,9 +50,7 @@ class CorpusSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "packages", tuple(self.packages))
         if not self.packages or len(set(self.packages)) < len(self.packages):
-            raise BadInput(
-                f"corpus.packages: {list(self.packages)} must name each package once; edit the list"
-            )
+            raise BadInput(f"corpus.packages: {list(self.packages)} must name each package once; edit the list")
         if not 1 <= self.minimum_characters <= self.maximum_characters:
             raise BadInput(
                 f"corpus.minimum_characters: {self.minimum_characters} must lie between 1 and "
@@ -109,9 +107,7 @@ def read_documents(folder: Path | str) -> pl.DataFrame:
     if not path.exists():
         raise BadInput(f"{path}: no such file; delete {folder} and prepare the corpus again")
     if sha256_file(path) != manifest.get("file_sha256"):
-        raise BadInput(
-            f"{path}: SHA-256 differs from manifest.json; delete {folder} and prepare the corpus again"
-        )
+        raise BadInput(f"{path}: SHA-256 differs from manifest.json; delete {folder} and prepare the corpus again")
     return pl.read_parquet(path)
 
 
@@ -156,15 +152,11 @@ def find_sources(package: str) -> list[SourceFile]:
     if package == LANGUAGE_REFERENCE:
         file = standard / "pydoc_data" / "topics.py"
         if not file.exists():
-            raise BadInput(
-                f"corpus.packages: {package} needs {file}, which this Python lacks; remove the entry"
-            )
+            raise BadInput(f"corpus.packages: {package} needs {file}, which this Python lacks; remove the entry")
         return [SourceFile(package, "pydoc_data/topics.py", file)]
     if package == STANDARD_LIBRARY:
         names = sorted(set(sys.stdlib_module_names) - _SKIPPED_MODULES)
-        roots = [
-            path for name in names for path in (standard / name, standard / f"{name}.py") if path.exists()
-        ]
+        roots = [path for name in names for path in (standard / name, standard / f"{name}.py") if path.exists()]
         return [SourceFile(package, *item) for root in roots for item in _python_files(root, standard)]
     root = _package_root(package)
     depth = package.count(".") + 1
@@ -192,16 +184,12 @@ def _package_root(package: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not (spec.submodule_search_locations or spec.has_location):
-        raise BadInput(
-            f"corpus.packages: {package!r} is not installed; install it or remove it from the list"
-        )
+        raise BadInput(f"corpus.packages: {package!r} is not installed; install it or remove it from the list")
     if not spec.submodule_search_locations:
         return Path(spec.origin)
     root = Path(next(iter(spec.submodule_search_locations)), *rest)
     if not root.is_dir():
-        raise BadInput(
-            f"corpus.packages: {package!r} has no folder {'/'.join(rest)} in {top}; correct the entry"
-        )
+        raise BadInput(f"corpus.packages: {package!r} has no folder {'/'.join(rest)} in {top}; correct the entry")
     return root
 
 
@@ -216,9 +204,7 @@ def _python_files(root: Path, base: Path) -> list[tuple[str, Path]]:
     return sorted((file.relative_to(base).as_posix(), file) for file in found)
 
 
-def _read_all(
-    sources: list[SourceFile], settings: CorpusSettings, workers: int
-) -> Iterator[list[Document] | None]:
+def _read_all(sources: list[SourceFile], settings: CorpusSettings, workers: int) -> Iterator[list[Document] | None]:
     """`read_source` of every file in order, in this process or in `workers` of them."""
     tasks = [sources[at : at + _FILES_PER_TASK] for at in range(0, len(sources), _FILES_PER_TASK)]
     limits = ([settings.minimum_characters] * len(tasks), [settings.maximum_characters] * len(tasks))

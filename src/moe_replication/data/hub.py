@@ -28,20 +28,16 @@ def local_files(
     key = f"data.roots.{name}"
     if not root.is_dir():
         raise BadInput(
-            f"{key}: {root} is no folder; set {key} to one that holds {folder}/*.parquet, "
-            f"or to null for the hub"
+            f"{key}: {root} is no folder; set {key} to one that holds {folder}/*.parquet, or to null for the hub"
         )
     inner = root / folder
     files = sorted((inner if inner.is_dir() else root).glob(f"**/{pattern}"))
     if not files:
-        raise BadInput(
-            f"{key}: {root} holds no {pattern}; set {key} to a folder in the layout of {repository}"
-        )
+        raise BadInput(f"{key}: {root} holds no {pattern}; set {key} to a folder in the layout of {repository}")
     stated = re.search(r"-of-(\d+)", files[0].name)
     if stated and int(stated[1]) != len(files):
         raise BadInput(
-            f"{key}: {root} holds {len(files)} of {int(stated[1])} files {pattern}; "
-            f"set {key} to one complete copy"
+            f"{key}: {root} holds {len(files)} of {int(stated[1])} files {pattern}; set {key} to one complete copy"
         )
     for file in files:
         try:
@@ -50,9 +46,7 @@ def local_files(
             raise unreadable(file, error) from error
         missing = [column for column in columns if column not in found]
         if missing:
-            raise BadInput(
-                f"{file}: lacks column {missing[0]!r}, has {found}; set {key} to a copy of {repository}"
-            )
+            raise BadInput(f"{file}: lacks column {missing[0]!r}, has {found}; set {key} to a copy of {repository}")
     return files
 
 
@@ -70,9 +64,7 @@ def load_from_hub(
         return datasets.load_dataset(repository, configuration, split=split, **options)
     # The hub client raises types of several HTTP libraries.
     except Exception as error:
-        raise BadInput(
-            f"{key}: null, and {repository} does not load ({one_line(error)}); {remedy}"
-        ) from error
+        raise BadInput(f"{key}: null, and {repository} does not load ({one_line(error)}); {remedy}") from error
 
 
 def unreadable(file: Path, error: Exception) -> BadInput:
@@ -93,6 +85,4 @@ def _probe_hub(key: str, remedy: str) -> None:
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{key}: null, and {endpoint} cannot be reached ({one_line(error)}); {remedy}"
-        ) from error
+        raise BadInput(f"{key}: null, and {endpoint} cannot be reached ({one_line(error)}); {remedy}") from error

@@ -76,9 +76,7 @@ def make_hub_set(
     for split in ("train", spec.test_split):
         table = _from_hub(name, spec, split) if root is None else _from_root(name, spec, Path(root), split)
         splits.append(_decode(f"{name} {split}", spec, table, max_corrupt))
-    source = f"{spec.repository} ({spec.configuration}), " + (
-        "the hub" if root is None else "local parquet files"
-    )
+    source = f"{spec.repository} ({spec.configuration}), " + ("the hub" if root is None else "local parquet files")
     return write_image_set(folder, name, splits[0], splits[1], classes=spec.classes, source=source)
 
 

@@ -56,25 +56,19 @@ class ImageSet:
         )
 
 
-def write_image_set(
-    folder: Path | str, name: str, train: Split, test: Split, *, classes: int, source: str
-) -> dict:
+def write_image_set(folder: Path | str, name: str, train: Split, test: Split, *, classes: int, source: str) -> dict:
     """Write the arrays and manifest.json, which it returns; BadInput for labels outside 0..classes-1."""
     folder = Path(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     for split, (_, labels) in (("train", train), ("test", test)):
         if not labels.size or labels.min() < 0 or labels.max() >= classes:
-            raise BadInput(
-                f"{name}: the {split} split needs labels in 0..{classes - 1}; check the source {source}"
-            )
+            raise BadInput(f"{name}: the {split} split needs labels in 0..{classes - 1}; check the source {source}")
     arrays = dict(zip(ARRAYS, (*train, *test), strict=True))
     files = {}
     for array, values in arrays.items():
         path = folder / f"{array}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-            np.save(
-                handle, values.astype(np.uint8 if array.endswith("images") else np.int64), allow_pickle=False
-            )
+            np.save(handle, values.astype(np.uint8 if array.endswith("images") else np.int64), allow_pickle=False)
         files[array] = file_entry(path)
     mean, std = channel_moments(train[0])
     manifest = {
@@ -110,9 +104,7 @@ def make_digits(folder: Path | str, seed: int = 0) -> dict:
     )
 
 
-def make_digit_pairs(
-    folder: Path | str, *, rotations: bool, train_count: int, test_count: int, seed: int = 0
-) -> dict:
+def make_digit_pairs(folder: Path | str, *, rotations: bool, train_count: int, test_count: int, seed: int = 0) -> dict:
     """`digits-100`: digits a, b side by side (8x16), class 10 a + b; or `digits-200`: + 100 when turned.
 
     Pairs are drawn within each split of digits-10, so no test digit is trained on. digits-200 is hard on
@@ -162,9 +154,7 @@ def _pairs(split: Split, rotations: bool, count: int, generator: np.random.Gener
                 f"ask for at most {len(left) * len(right) * classes}"
             )
         chosen = generator.choice(len(left) * len(right), size=len(rows), replace=False)
-        drawn = np.concatenate(
-            [images[left[chosen // len(right)]], images[right[chosen % len(right)]]], axis=2
-        )
+        drawn = np.concatenate([images[left[chosen // len(right)]], images[right[chosen % len(right)]]], axis=2)
         pairs[rows] = drawn[:, ::-1, ::-1] if label >= 100 else drawn
     return pairs, pair_labels
 
@@ -173,9 +163,7 @@ def _load(path: Path, shape: list[int]) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise BadInput(
-            f"{path}: not a .npy array ({error}); delete {path.parent} and prepare it again"
-        ) from error
+        raise BadInput(f"{path}: not a .npy array ({error}); delete {path.parent} and prepare it again") from error
     expected = np.uint8 if path.stem.endswith("images") else np.int64
     if values.dtype != expected or list(values.shape) != shape:
         raise BadInput(

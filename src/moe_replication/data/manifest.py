@@ -17,9 +17,7 @@ def check_file(folder: Path, entry: dict, *, verify: bool) -> None:
     """Compare a file with its entry, with `verify` also its hash; BadInput names a missing or altered one."""
     path = folder / entry["file"]
     if not path.exists():
-        raise BadInput(
-            f"{path}: missing, though manifest.json names it; delete {folder} and prepare it again"
-        )
+        raise BadInput(f"{path}: missing, though manifest.json names it; delete {folder} and prepare it again")
     size = path.stat().st_size
     if size != entry["bytes"]:
         raise BadInput(

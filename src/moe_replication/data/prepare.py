@@ -155,6 +155,4 @@ def _build(kind: type[Settings], settings: Mapping, where: str) -> Settings:
 
 
 def _say(line: str, started: float) -> None:
-    Console().print(
-        f"{line} in {time.perf_counter() - started:.1f} s", highlight=False, markup=False, soft_wrap=True
-    )
+    Console().print(f"{line} in {time.perf_counter() - started:.1f} s", highlight=False, markup=False, soft_wrap=True)

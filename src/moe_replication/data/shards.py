@@ -130,9 +130,7 @@ class TokenShards:
     def split(self, split: str) -> TokenStream:
         """The tokens of a split as one sequence."""
         shards = self._split(split)["shards"]
-        return TokenStream(
-            [np.memmap(self.folder / entry["file"], dtype=DTYPE, mode="r") for entry in shards]
-        )
+        return TokenStream([np.memmap(self.folder / entry["file"], dtype=DTYPE, mode="r") for entry in shards])
 
     def documents(self, split: str) -> pl.DataFrame:
         """Index of a split: doc_id, start (position in the split), tokens, domain, package."""

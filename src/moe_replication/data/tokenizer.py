@@ -34,9 +34,7 @@ def train_tokenizer(
     512..65,536 or a sample too small to fill it.
     """
     if not SMALLEST_VOCABULARY <= vocab_size <= LARGEST_VOCABULARY:
-        raise BadInput(
-            f"data.vocab_size: {vocab_size} must lie between {SMALLEST_VOCABULARY} and {LARGEST_VOCABULARY}"
-        )
+        raise BadInput(f"data.vocab_size: {vocab_size} must lie between {SMALLEST_VOCABULARY} and {LARGEST_VOCABULARY}")
     if sample_megabytes <= 0:
         raise BadInput(f"data.tokenizer_megabytes: {sample_megabytes} must be above 0")
     sample, sample_bytes = _first(batches, sample_megabytes * 1e6)
@@ -78,9 +76,7 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     # The library raises a bare Exception.
     except Exception as error:
-        raise BadInput(
-            f"{path}: not a tokenizer ({error}); delete it and prepare the tokens again"
-        ) from error
+        raise BadInput(f"{path}: not a tokenizer ({error}); delete it and prepare the tokens again") from error
     if tokenizer.token_to_id(BOS) != BOS_ID:
         raise BadInput(f"{path}: {BOS} must have id {BOS_ID}; delete it and prepare the tokens again")
     tokenizer.encode_special_tokens = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from moe_replication.config.run import EcologyConfig
-from moe_replication.errors import BadInput
 
 
 def control_number(
@@ -12,19 +11,6 @@ def control_number(
     """E, or None where it is undefined (O = B = 0)."""
     denominator = oracle_weight + balance_weight
     return temperature * entropy_weight / denominator if denominator > 0 else None
-
-
-def required_control_number(config: EcologyConfig) -> float:
-    """E of a run whose threshold is asked for; BadInput when O = B = 0."""
-    value = control_number(
-        config.temperature, config.entropy_weight, config.oracle_weight, config.balance_weight
-    )
-    if value is None:
-        raise BadInput(
-            "ecology.oracle_weight = ecology.balance_weight = 0: E = T*H/(O+B) is undefined;"
-            " give one of them a weight or ask for no threshold"
-        )
-    return value
 
 
 def temperature_at(config: EcologyConfig, progress: float) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moe_replication.config.run import EcologyConfig
 
+_TINY = torch.finfo(torch.float32).tiny
 NAMES = ("entropy", "oracle", "balance", "ortho", "divergence")
 
 
@@ -40,7 +41,7 @@ class RoutingLosses:
 
 def routing_entropy(probabilities_NE: Tensor) -> Tensor:
     """Mean over samples of the entropy of the routing distribution, in nats."""
-    return torch.special.entr(probabilities_NE).sum(dim=-1).mean()
+    return torch.special.entr(probabilities_NE.clamp_min(_TINY)).sum(dim=-1).mean()
 
 
 def oracle_loss(logits_NE: Tensor, temperature: float, expert_losses_EN: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def balance_loss(probabilities_NE: Tensor, gates_NE: Tensor) -> Tensor:
     Assignment counts have no gradient; the mass (sum of the chosen gates) stands for them.
     """
     experts = probabilities_NE.shape[1]
-    mean_E = probabilities_NE.mean(dim=0)
+    mean_E = probabilities_NE.mean(dim=0).clamp_min(_TINY)
     divergence = (torch.special.xlogy(mean_E, mean_E * experts)).sum()
     mass_E = gates_NE.sum(dim=0)
     relative_E = mass_E / mass_E.mean()

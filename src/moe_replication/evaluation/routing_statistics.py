@@ -12,7 +12,7 @@ from moe_replication.layers.moe import MoELayer, MoEOutput
 
 
 @torch.no_grad()
-def routing_row(outputs: list[MoEOutput], layers: list[MoELayer]) -> dict[str, float]:
+def routing_row(outputs: list[MoEOutput]) -> dict[str, float | None]:
     """Means over layers of one training pass: usage, cut-off, load, fan-out, capacity rates."""
     usage_LE = usage(outputs)
     row = {
@@ -24,7 +24,7 @@ def routing_row(outputs: list[MoEOutput], layers: list[MoELayer]) -> dict[str, f
         "starvation": _mean([o.selection.starvation for o in outputs]),
     }
     if outputs[0].selection.cutoff_E is not None:
-        deviation_LE = cutoff_deviation(outputs, layers)
+        deviation_LE = cutoff_deviation(outputs)
         row["cutoff_mean"] = torch.stack([o.selection.cutoff_E for o in outputs]).mean().item()
         row["cutoff_std"] = deviation_LE.square().mean().sqrt().item()
     return row
@@ -35,7 +35,7 @@ def expert_rows(step: int, outputs: list[MoEOutput], layers: list[MoELayer]) -> 
     """One row per layer and expert of one training pass, for experts.parquet."""
     usage_LE = usage(outputs).tolist()
     has_cutoff = outputs[0].selection.cutoff_E is not None
-    deviation_LE = cutoff_deviation(outputs, layers).tolist() if has_cutoff else None
+    deviation_LE = cutoff_deviation(outputs).tolist() if has_cutoff else None
     rows = []
     for layer, (output, module) in enumerate(zip(outputs, layers, strict=True)):
         bias_E = module.state.bias_E.tolist() if module.routing.balance == "loss_free" else None
@@ -65,12 +65,11 @@ def max_over_mean(usage_LE: Tensor) -> float:
     return (usage_LE.amax(dim=1) / usage_LE.mean(dim=1).clamp_min(1e-12)).mean().item()
 
 
-def cutoff_deviation(outputs: list[MoEOutput], layers: list[MoELayer]) -> Tensor:
-    """Cut-off that decided minus the moving average that evaluation would use, (L, E); zero under ET."""
-    pairs = zip(outputs, layers, strict=True)
-    return torch.stack([output.selection.cutoff_E - layer.state.cutoff_E for output, layer in pairs])
+def cutoff_deviation(outputs: list[MoEOutput]) -> Tensor:
+    """Cut-off that decided minus the moving average before the pass, (L, E); zero under ET."""
+    return torch.stack([output.selection.cutoff_E - output.average_E for output in outputs])
 
 
-def _mean(values: list[Tensor | None]) -> float:
+def _mean(values: list[Tensor | None]) -> float | None:
     present = [value.float() for value in values if value is not None]
-    return torch.stack(present).mean().item() if present else 0.0
+    return torch.stack(present).mean().item() if present else None

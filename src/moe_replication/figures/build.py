@@ -35,9 +35,7 @@ def draw_figure(
     if name not in FIGURES:
         raise BadInput(f"figure {name!r}: no such figure; known: {', '.join(FIGURES)}")
     draw, needed = FIGURES[name]
-    tables = {
-        table: read_parquet(Path(results_root) / scale / f"{table}.parquet", ("paper",)) for table in needed
-    }
+    tables = {table: read_parquet(Path(results_root) / scale / f"{table}.parquet", ("paper",)) for table in needed}
     out_base = Path(figures_root) / scale / name
     draw(tables, FigureInfo(scale=scale, paper_values=read_paper_values(paper_values)), out_base)
     return out_base

@@ -45,9 +45,7 @@ def cutoff_data(runs: pl.DataFrame, experts: pl.DataFrame) -> pl.DataFrame:
     )
     rows = rows.with_columns(one=first)
     parts = [_over_experts(rows, series) for series in SERIES]
-    names = (
-        of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
-    )
+    names = of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
     joined = pl.concat(parts).join(names, on="condition", how="left", maintain_order="left")
     return joined.select(OUT).sort("series", "condition", "step")
 

@@ -30,15 +30,11 @@ def usage_data(experts: pl.DataFrame) -> pl.DataFrame:
     rows = of_paper(experts, ECOLOGY, EXPERTS).drop_nulls("usage")
     present = rows["condition"].unique().sort().to_list()
     chosen = [name for name in HEATMAPS if name in present] or present[: len(HEATMAPS)]
-    first = rows.filter(
-        pl.col("condition").is_in(chosen) & (pl.col("seed") == pl.col("seed").min().over("condition"))
-    )
+    first = rows.filter(pl.col("condition").is_in(chosen) & (pl.col("seed") == pl.col("seed").min().over("condition")))
     mean = first.group_by("condition", "seed", "epoch", "expert", "tier", maintain_order=True).agg(
         pl.col("usage").mean()
     )
-    order = pl.col("condition").replace_strict(
-        {name: n for n, name in enumerate(chosen)}, return_dtype=pl.Int64
-    )
+    order = pl.col("condition").replace_strict({name: n for n, name in enumerate(chosen)}, return_dtype=pl.Int64)
     return mean.select(USAGE_OUT).sort(order, "epoch", "expert")
 
 
@@ -58,11 +54,7 @@ def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm) -> QuadMesh:
     edges = np.append(epochs - step / 2, epochs[-1] + step / 2)
     rows = np.arange(len(grid) + 1)
     mesh = ax.pcolormesh(edges, rows, grid, norm=norm, cmap=usage_colours(), rasterized=True)
-    starts = (
-        wide.with_row_index("row")
-        .group_by("tier", maintain_order=True)
-        .agg(pl.col("row").min(), size=pl.len())
-    )
+    starts = wide.with_row_index("row").group_by("tier", maintain_order=True).agg(pl.col("row").min(), size=pl.len())
     for row in starts["row"].to_list()[1:]:
         ax.axhline(row, color=style.BLACK, linewidth=1.2)
     centres = (starts["row"] + starts["size"] / 2).to_list()
@@ -141,10 +133,7 @@ def draw_shares(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Pat
         if data.is_empty():
             return style.save_empty(f"no tiered runs of paper B at scale {info.scale}", SHARE_OUT, out_base)
         seeds = dict(
-            data.group_by("condition", maintain_order=True)
-            .agg(pl.col("n").max())
-            .sort("condition")
-            .iter_rows()
+            data.group_by("condition", maintain_order=True).agg(pl.col("n").max()).sort("condition").iter_rows()
         )
         figure, axes = style.grid(len(seeds), columns=5, panel_height=1.25, sharey=True, header=0.5)
         same = len(set(seeds.values())) == 1

@@ -35,9 +35,7 @@ def curve_data(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
         complete_band(rows, ["condition"], "tokens", column).with_columns(series=pl.lit(name))
         for name, column in SERIES.items()
     ]
-    names = (
-        of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
-    )
+    names = of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
     return pl.concat(bands).join(names, on="condition", how="left", maintain_order="left").select(CURVE_OUT)
 
 
@@ -69,9 +67,7 @@ def _curve_lines(ax: Axes, bands: pl.DataFrame, order: list[str]) -> None:
         dots = {"marker": look.marker if rows.height <= 15 else None, "markersize": 3}
         ax.plot(rows["tokens"], rows["mean"], look.line, color=look.colour, label=label, **dots)
         band = rows.drop_nulls(["ci_low", "ci_high"])
-        ax.fill_between(
-            band["tokens"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0
-        )
+        ax.fill_between(band["tokens"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
 
 
 def draw_curves(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
@@ -100,15 +96,11 @@ def final_data(runs: pl.DataFrame, info: FigureInfo) -> pl.DataFrame:
     parts = [part.select(FINAL_OUT) for part in parts]
     if info.scale == "paper":
         parts.append(_paper_rows(info.paper_values, rows["condition"].unique().to_list()))
-    return pl.concat(parts, how="vertical_relaxed").sort(
-        "panel", "source", "condition", "seed", "pool_tokens"
-    )
+    return pl.concat(parts, how="vertical_relaxed").sort("panel", "source", "condition", "seed", "pool_tokens")
 
 
 def _paper_rows(values: pl.DataFrame, conditions: list[str]) -> pl.DataFrame:
-    losses = values.filter(
-        (pl.col("paper") == THRESHOLD) & pl.col("metric").is_in(["val_loss", "train_loss"])
-    )
+    losses = values.filter((pl.col("paper") == THRESHOLD) & pl.col("metric").is_in(["val_loss", "train_loss"]))
     wide = losses.pivot(on="metric", index=["condition", "pool_tokens", "label"], values="value")
     wide = wide.with_columns(title=pl.col("label"), source=pl.lit("paper"), seed=pl.lit(None, pl.Int64))
     missing = [pl.lit(None, pl.Float64).alias(name) for name in SERIES.values() if name not in wide.columns]
@@ -121,9 +113,7 @@ def _paper_rows(values: pl.DataFrame, conditions: list[str]) -> pl.DataFrame:
 def condition_panel(ax: Axes, data: pl.DataFrame, rules: dict[str, str | None]) -> None:
     """Final validation loss, one row per condition, best at the top."""
     means = (
-        data.filter(pl.col("source") == "run")
-        .group_by("condition", maintain_order=True)
-        .agg(pl.col("val_loss").mean())
+        data.filter(pl.col("source") == "run").group_by("condition", maintain_order=True).agg(pl.col("val_loss").mean())
     )
     order = means.sort("val_loss", "condition", descending=True)["condition"].to_list()
     labels = []
@@ -157,9 +147,7 @@ def pool_panel(ax: Axes, data: pl.DataFrame) -> None:
             label = style.condition_label(f"EC {name}", [len(values) for values in groups])
             at = [size * aside for size in sizes]
             ax.plot(at, means, look.line, color=look.colour, linewidth=1.0, label=label)
-        _threshold_band(
-            ax, own.filter(pl.col("condition") == "et")[metric].drop_nulls().to_list(), name, look.line
-        )
+        _threshold_band(ax, own.filter(pl.col("condition") == "et")[metric].drop_nulls().to_list(), name, look.line)
         reported = data.filter(pl.col("source") == "paper").drop_nulls(["pool_tokens", metric])
         for size, value in reported.select("pool_tokens", metric).iter_rows():
             style.paper_point(ax, size, value, look.marker)

@@ -34,9 +34,7 @@ def read_paper_values(path: Path | str) -> pl.DataFrame:
         raise BadInput(f"{path}: not valid YAML ({error}); mend the line it names") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path}: expected a mapping of paper to a list of values")
-    rows = [
-        _row(path, paper, n, entry) for paper, entries in content.items() for n, entry in enumerate(entries)
-    ]
+    rows = [_row(path, paper, n, entry) for paper, entries in content.items() for n, entry in enumerate(entries)]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 

@@ -14,9 +14,7 @@ THRESHOLD, ECOLOGY = "expert-threshold", "expert-ecology"
 
 def of_paper(frame: pl.DataFrame, paper: str, columns: Sequence[str]) -> pl.DataFrame:
     """The rows of one paper; columns that no run recorded are added as nulls."""
-    missing = [
-        pl.lit(None, TEXT.get(name, pl.Float64)).alias(name) for name in columns if name not in frame.columns
-    ]
+    missing = [pl.lit(None, TEXT.get(name, pl.Float64)).alias(name) for name in columns if name not in frame.columns]
     return frame.filter(pl.col("paper") == paper).with_columns(missing).select(columns)
 
 
@@ -31,9 +29,7 @@ def mean_band(frame: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFram
         .agg(n=pl.len().cast(pl.Int64), mean=pl.col(value).mean(), sd=pl.col(value).std(ddof=1))
     )
     sizes = [n for n in groups["n"].unique().sort() if n > 1]
-    factors = pl.DataFrame(
-        {"n": sizes, "factor": [_t_factor(n) for n in sizes]}, {"n": pl.Int64, "factor": pl.Float64}
-    )
+    factors = pl.DataFrame({"n": sizes, "factor": [_t_factor(n) for n in sizes]}, {"n": pl.Int64, "factor": pl.Float64})
     half = pl.col("factor") * pl.col("sd")
     return (
         groups.join(factors, on="n", how="left", maintain_order="left")

@@ -15,9 +15,7 @@ def rms_norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
-def rotary_angles(
-    positions: int, head_width: int, base: float, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def rotary_angles(positions: int, head_width: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """cos and sin (T, K/2) in float32 for rotary position embedding (Su et al. 2021)."""
     frequencies = base ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angles = torch.outer(torch.arange(positions, device=device, dtype=torch.float32), frequencies)

@@ -22,9 +22,7 @@ class Experts(nn.Module):
     it by sqrt(max(1, out/in)).
     """
 
-    def __init__(
-        self, width: int, out_width: int, tiers: tuple[int, ...], hidden_widths: tuple[int, ...]
-    ) -> None:
+    def __init__(self, width: int, out_width: int, tiers: tuple[int, ...], hidden_widths: tuple[int, ...]) -> None:
         super().__init__()
         pairs = list(zip(tiers, hidden_widths, strict=True))
         self.up = nn.ParameterList(torch.empty(count, hidden, width) for count, hidden in pairs)
@@ -46,9 +44,7 @@ class Experts(nn.Module):
         counts = mask_NE.sum(dim=0).tolist()
         parts = x_ND[token_ids_A].split(counts)
         # An expert without tokens takes part with an empty slice, so its gradient is exactly zero.
-        outputs = [
-            expert_ffn(part, up, down) for part, (up, down) in zip(parts, self.matrices(), strict=True)
-        ]
+        outputs = [expert_ffn(part, up, down) for part, (up, down) in zip(parts, self.matrices(), strict=True)]
         gates_A1 = gates_NE[token_ids_A, expert_ids_A].unsqueeze(-1)
         weighted_AD = (torch.cat(outputs).float() * gates_A1).to(x_ND.dtype)
         return x_ND.new_zeros(len(x_ND), self.out_width).index_add(0, token_ids_A, weighted_AD)

@@ -21,13 +21,15 @@ from moe_replication.routing.update import record_pass
 class MoEOutput:
     """Output and what the losses and diagnostics need to see of the routing.
 
-    `residual_ND` is the stream that a language model adds `y` to.
+    `average_E` is the cut-off's moving average before this pass; `residual_ND` is the stream that a language
+    model adds `y` to.
     """
 
     y: Tensor
     x_ND: Tensor
     logits_NE: Tensor
     selection: Selection
+    average_E: Tensor
     residual_ND: Tensor | None = None
 
 
@@ -71,6 +73,7 @@ class MoELayer(nn.Module):
         """x (..., D) -> y (..., out_width); in training the pass is recorded in `state`."""
         x_ND = x.reshape(-1, x.shape[-1])
         logits_NE = self.router(x_ND)
+        average_E = self.state.cutoff_E
         selection = RULES[self.routing.rule](logits_NE, self.state, self.routing, context)
         if context.training:
             record_pass(self.state, logits_NE, selection, self.routing)
@@ -78,4 +81,4 @@ class MoELayer(nn.Module):
         if self.shared_up is not None:
             y_ND = y_ND + expert_ffn(x_ND, self.shared_up, self.shared_down)
         y = y_ND.reshape(*x.shape[:-1], y_ND.shape[-1])
-        return MoEOutput(y=y, x_ND=x_ND, logits_NE=logits_NE, selection=selection)
+        return MoEOutput(y=y, x_ND=x_ND, logits_NE=logits_NE, selection=selection, average_E=average_E)

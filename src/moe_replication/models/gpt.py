@@ -93,17 +93,19 @@ class GPT(nn.Module):
         """Paper A's scheme; each parameter draws from a generator of its own name, so that models that
         share a parameter share its start within a seed.
 
-        Embedding N(0, 1); head and every projection into the residual stream 0; router N(0, d^-1/2);
-        the rest N(0, d_in^-1/2 * min(1, sqrt(d_out/d_in))). Under paper B's losses the experts' outputs start
+        Embedding N(0, 1); head N(0, head_std^2), 0 in paper A; every projection into the residual stream 0;
+        router N(0, d^-1/2); the rest N(0, d_in^-1/2 * min(1, sqrt(d_out/d_in))). Under paper B's losses the experts' outputs start
         non-zero: its oracle compares experts, and equal ones would all lose to the first.
         """
         for name, parameter in self.named_parameters():
             last = name.rsplit(".", 1)[-1]
             if name == "embedding":
                 fill_normal(parameter, 1.0, seed, name)
-            elif name == "head" or last in ("out", "down", "shared_down", "hidden_bias"):
-                nn.init.zeros_(parameter)
-            elif ".experts.down." in name and not self.experts_differ:
+            elif name == "head":
+                fill_normal(parameter, self.config.head_std, seed, name)
+            elif last in ("out", "down", "shared_down", "hidden_bias") or (
+                ".experts.down." in name and not self.experts_differ
+            ):
                 nn.init.zeros_(parameter)
             elif ".router." in name:
                 fill_normal(parameter, parameter.shape[-1] ** -0.5, seed, name)

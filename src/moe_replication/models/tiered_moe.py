@@ -41,6 +41,8 @@ class TieredMoEClassifier(nn.Module):
             elif name.startswith("encoder."):
                 fan_in = parameter[0].numel()
                 fill_normal(parameter, (2.0 / fan_in) ** 0.5, seed, name)
+            elif ".router." in name:
+                fill_normal(parameter, parameter.shape[-1] ** -0.5, seed, name)
             else:
                 fill_normal(parameter, aspect_ratio_std(parameter), seed, name)
         for module in self.modules():
@@ -61,7 +63,5 @@ class TieredMoEClassifier(nn.Module):
 def classification_losses(logits_ENY: Tensor, labels_N: Tensor) -> Tensor:
     """Cross-entropy of every expert on every sample, (E, N)."""
     experts, samples, _ = logits_ENY.shape
-    flat = torch.nn.functional.cross_entropy(
-        logits_ENY.flatten(0, 1), labels_N.repeat(experts), reduction="none"
-    )
+    flat = torch.nn.functional.cross_entropy(logits_ENY.flatten(0, 1), labels_N.repeat(experts), reduction="none")
     return flat.view(experts, samples)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 def auxiliary_loss(mask_NE: Tensor, gates_NE: Tensor) -> Tensor:
     """sum_i f_i P_i with f_i = (E/N) * tokens on expert i and P_i the mean gate of i; only P_i has a gradient."""
-    f_E = mask_NE.float().mean(dim=0) * mask_NE.shape[1]
+    load_E = mask_NE.float().mean(dim=0)
+    f_E = load_E / load_E.mean()
     return (f_E * gates_NE.mean(dim=0)).sum()
 
 

@@ -6,14 +6,13 @@ Legend: N tokens, E experts, K upper capacity.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 
-def limit_load(
-    scores_NE: Tensor, raw_NE: Tensor, target: int, capacity: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def limit_load(scores_NE: Tensor, raw_NE: Tensor, target: int, capacity: float) -> tuple[Tensor, Tensor, Tensor]:
     """Hold every expert's load within (1-C)k and (1+C)k: lowest scores dropped first, next best padded.
 
     Returns the mask, the saturation rate (dropped / selected) and the starvation rate (unused minimum
@@ -23,8 +22,9 @@ def limit_load(
     if capacity == 0:
         return raw_NE, zero, zero
     tokens = scores_NE.shape[0]
-    upper = min(tokens, math.floor((1 + capacity) * target))
-    lower = min(tokens, math.ceil((1 - capacity) * target))
+    share = Fraction(str(capacity))
+    upper = min(tokens, math.floor((1 + share) * target))
+    lower = min(tokens, math.ceil((1 - share) * target))
     raw_E = raw_NE.sum(dim=0)
     load_E = raw_E.clamp(lower, upper)
     best_KE = scores_NE.topk(upper, dim=0).indices

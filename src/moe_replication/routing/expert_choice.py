@@ -14,9 +14,7 @@ from moe_replication.distributed import gather_rows, rank
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection, target_load
 
 
-def select(
-    logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext
-) -> Selection:
+def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
     """Top-k tokens per expert and pool in training, r > c in evaluation; the gate is the sigmoid of the logit."""
     gates_NE = logits_NE.sigmoid()
     if not context.training:
@@ -33,9 +31,7 @@ def choose(logits_NE: Tensor, pool_tokens: int, config: RoutingConfig) -> tuple[
     tokens, experts = logits_NE.shape
     pooled_NE = gather_rows(logits_NE) if pool_tokens > tokens else logits_NE
     if len(pooled_NE) % pool_tokens:
-        raise ValueError(
-            f"{len(pooled_NE)} tokens of a forward pass do not split into pools of {pool_tokens}"
-        )
+        raise ValueError(f"{len(pooled_NE)} tokens of a forward pass do not split into pools of {pool_tokens}")
     logits_PME = pooled_NE.reshape(-1, pool_tokens, experts)
     best_PKE, chosen_PKE = logits_PME.topk(target_load(pool_tokens, config, experts), dim=1)
     mask_PME = torch.zeros_like(logits_PME, dtype=torch.bool).scatter_(1, chosen_PKE, True)

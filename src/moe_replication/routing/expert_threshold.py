@@ -13,9 +13,7 @@ from moe_replication.routing.capacity import limit_load
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection, target_load
 
 
-def select(
-    logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext
-) -> Selection:
+def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
     """r > c with the cut-off from before this batch; expert choice during warm-up; capacity in training only."""
     gates_NE = logits_NE.sigmoid()
     if not context.training:
@@ -42,9 +40,7 @@ def batch_cutoff(logits_NE: Tensor, config: RoutingConfig) -> Tensor:
     return logits_NE.detach().topk(target, dim=0).values[-1]
 
 
-def next_cutoff(
-    cutoff_E: Tensor, batch_E: Tensor, updates: int, beta: float, bias_correction: bool
-) -> Tensor:
+def next_cutoff(cutoff_E: Tensor, batch_E: Tensor, updates: int, beta: float, bias_correction: bool) -> Tensor:
     """c <- beta * c + (1 - beta) * batch cut-off, from zero.
 
     With `bias_correction` the stored value is kept divided by 1 - beta^t, as Adam's first moment is.

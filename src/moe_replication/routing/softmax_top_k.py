@@ -12,9 +12,7 @@ from moe_replication.config.run import RoutingConfig
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection
 
 
-def select(
-    logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext
-) -> Selection:
+def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
     """Top-k of softmax(logits / T); the gates sum to one per sample where `renormalize` is set.
 
     During the random warm-up the choice comes from `context.random_logits_NE`, the gates still from the router.
@@ -25,5 +23,6 @@ def select(
     mask_NE = torch.zeros_like(logits_NE, dtype=torch.bool).scatter_(-1, chosen_NK, True)
     gates_NE = probabilities_NE * mask_NE
     if config.renormalize:
-        gates_NE = gates_NE / gates_NE.sum(dim=-1, keepdim=True)
+        chosen_NE = (logits_NE / context.temperature).masked_fill(~mask_NE, -torch.inf)
+        gates_NE = chosen_NE.softmax(dim=-1)
     return Selection(mask_NE=mask_NE, gates_NE=gates_NE, probabilities_NE=probabilities_NE)

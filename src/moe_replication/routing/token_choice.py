@@ -10,9 +10,7 @@ from moe_replication.routing import balance
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection
 
 
-def select(
-    logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext
-) -> Selection:
+def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
     """Top-k of the logits, plus the loss-free bias where `balance` says so; the gate never sees the bias."""
     scores_NE = logits_NE + state.bias_E if config.balance == "loss_free" else logits_NE
     chosen_NK = scores_NE.topk(config.top_k, dim=-1).indices

@@ -49,7 +49,7 @@ class RoutingState:
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         for name, value in saved.items():
-            setattr(self, name, value.clone())
+            setattr(self, name, value.to(getattr(self, name).device, copy=True))
 
 
 @dataclass(frozen=True, kw_only=True)

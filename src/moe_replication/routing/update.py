@@ -34,11 +34,11 @@ def end_step(state: RoutingState, config: RoutingConfig, beta: float) -> None:
 
     `beta` is the decay at this run's horizon.
     """
-    load_E, cutoff_E = mean_over_ranks(torch.stack([state.load_sum_E, state.cutoff_sum_E]) / state.passes)
-    if config.rule in _CUTOFF_RULES:
-        state.cutoff_E = next_cutoff(
-            state.cutoff_E, cutoff_E, int(state.updates), beta, config.ema_bias_correction
-        )
+    follows_cutoff = config.rule in _CUTOFF_RULES
+    if follows_cutoff or config.balance == "loss_free":
+        load_E, cutoff_E = mean_over_ranks(torch.stack([state.load_sum_E, state.cutoff_sum_E]) / state.passes)
+    if follows_cutoff:
+        state.cutoff_E = next_cutoff(state.cutoff_E, cutoff_E, int(state.updates), beta, config.ema_bias_correction)
     elif config.balance == "loss_free":
         state.bias_E = loss_free_bias(state.bias_E, load_E, config.bias_rate)
     state.updates += 1

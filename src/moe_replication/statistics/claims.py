@@ -99,9 +99,7 @@ def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame) -> Finding:
     for name, found in values.items():
         if not found:
             present = not runs.filter(paper=paper, condition=name).is_empty()
-            return Finding(
-                missing=f"{metric} is not measured{when} in {name}" if present else f"no run of {name}"
-            )
+            return Finding(missing=f"{metric} is not measured{when} in {name}" if present else f"no run of {name}")
     if claim["comparison"] == "bound":
         return _measure_bound(claim, [value for found in values.values() for value in found.values()])
     if claim["comparison"] == "value":
@@ -113,9 +111,7 @@ def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame) -> Finding:
     return _measure_pairs(claim, first, second, unpaired)
 
 
-def decide(
-    claim: dict, finding: Finding, p_corrected: float | None, family_size: int
-) -> tuple[str, int | None]:
+def decide(claim: dict, finding: Finding, p_corrected: float | None, family_size: int) -> tuple[str, int | None]:
     """Verdict and, where inconclusive, how many runs or pairs would settle it (None: no such number)."""
     if finding.missing:
         return "not_run", None
@@ -161,9 +157,7 @@ def _from_interval(interval: Interval, **rest) -> Finding:
     return Finding(n=interval.n, effect=interval.mean, sd=interval.sd, low=low, high=high, **rest)
 
 
-def _decide_ordering(
-    claim: dict, finding: Finding, p_corrected: float, alpha: float
-) -> tuple[str, int | None]:
+def _decide_ordering(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
     claimed_side = (finding.effect < 0) == (claim["direction"] == "less")
     if p_corrected < ALPHA:
         return ("reproduced" if claimed_side else "contradicted"), None
@@ -172,9 +166,7 @@ def _decide_ordering(
     return "inconclusive", _needed_sign_flips(alpha) if finding.effect else None
 
 
-def _decide_equivalence(
-    claim: dict, finding: Finding, p_corrected: float, alpha: float
-) -> tuple[str, int | None]:
+def _decide_equivalence(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
     if p_corrected < ALPHA:
         return "reproduced", None
     margin = claim["margin"]
@@ -207,9 +199,7 @@ def _needed_sign_flips(alpha: float) -> int:
     return next(n for n in range(2, 64) if sign_flip_minimum(n) < alpha)
 
 
-def _entry(
-    claim: dict, finding: Finding | None, scale: str, p_corrected: float | None, family_size: int
-) -> dict:
+def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float | None, family_size: int) -> dict:
     if finding is None:
         verdict, needed, finding = "untestable", None, Finding()
     else:

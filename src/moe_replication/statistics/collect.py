@@ -158,18 +158,12 @@ def runs_table(rows: list[dict]) -> pl.DataFrame:
     try:
         table = pl.DataFrame(rows, schema=LEADING | dict.fromkeys(extra, REAL))
     except (pl.exceptions.PolarsError, TypeError) as error:
-        raise BadInput(
-            f"run.json: a value has the wrong type ({error}); delete that run and run it again"
-        ) from error
+        raise BadInput(f"run.json: a value has the wrong type ({error}); delete that run and run it again") from error
     if table["scale"].n_unique() > 1:
-        raise BadInput(
-            f"runs of several scales given ({', '.join(table['scale'].unique().sort())}); collect one"
-        )
+        raise BadInput(f"runs of several scales given ({', '.join(table['scale'].unique().sort())}); collect one")
     twice = table.filter(table.select(IDENTITY).is_duplicated())
     if not twice.is_empty():
-        raise BadInput(
-            f"run {_shown(twice.row(0, named=True))} is listed twice; list every run directory once"
-        )
+        raise BadInput(f"run {_shown(twice.row(0, named=True))} is listed twice; list every run directory once")
     return table.sort("paper", "condition", "seed")
 
 
@@ -190,9 +184,7 @@ def read_parquet(path: Path, required: Iterable[str]) -> pl.DataFrame:
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file; run the rule that makes it") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise BadInput(
-            f"{path}: not a readable parquet file (truncated?); delete it and run again"
-        ) from error
+        raise BadInput(f"{path}: not a readable parquet file (truncated?); delete it and run again") from error
     missing = [name for name in required if name not in table.columns]
     if missing:
         raise BadInput(f"{path}: missing column {', '.join(missing)}; delete it and run again")
@@ -245,22 +237,16 @@ def _check_identity(run: dict, path: Path) -> None:
     expected = (scale.name, paper.name, condition.name, place.name)
     found = (run["scale"], run["paper"], run["condition"], f"seed-{run['seed']}")
     if runs.name != "runs" or expected != found:
-        raise BadInput(
-            f"{path}: is the record of {_shown(run)}, which does not match its folder; move it or run again"
-        )
+        raise BadInput(f"{path}: is the record of {_shown(run)}, which does not match its folder; move it or run again")
 
 
 def _checked_metrics(metrics: dict, path: Path) -> dict:
     for name, value in metrics.items():
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if value is not None and not number:
-            raise BadInput(
-                f"{path}: metrics.{name} = {value!r} must be a finite number or null; run it again"
-            )
+            raise BadInput(f"{path}: metrics.{name} = {value!r} must be a finite number or null; run it again")
         if name in LEADING and name not in LEADING_METRICS:
-            raise BadInput(
-                f"{path}: metrics.{name} has the name of another column of runs.parquet; rename it"
-            )
+            raise BadInput(f"{path}: metrics.{name} has the name of another column of runs.parquet; rename it")
     return {name: None if value is None else float(value) for name, value in metrics.items()}
 
 

@@ -75,18 +75,14 @@ def compare(runs: pl.DataFrame, baselines: Mapping[tuple[str, str], str | None])
     rows = []
     for (paper, condition), baseline in baselines.items():
         for metric in SCORED if baseline is not None else ():
-            first, second = paired(
-                *(seed_values(runs, paper, name, metric) for name in (condition, baseline))
-            )
+            first, second = paired(*(seed_values(runs, paper, name, metric) for name in (condition, baseline)))
             if first:
                 interval = paired_interval(first, second)
                 p_value, note = sign_flip_beside(first, second)
                 label = (paper, condition, baseline, metric)
                 estimate = (interval.n, interval.mean, interval.sd, interval.low, interval.high)
                 rows.append((*label, *estimate, p_value, sign_flip_minimum(interval.n), note))
-    return pl.DataFrame(rows, schema=COMPARISONS, orient="row").sort(
-        "paper", "condition", maintain_order=True
-    )
+    return pl.DataFrame(rows, schema=COMPARISONS, orient="row").sort("paper", "condition", maintain_order=True)
 
 
 def sign_flip_beside(first: list[float], second: list[float]) -> tuple[float | None, str]:

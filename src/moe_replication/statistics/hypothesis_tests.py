@@ -21,9 +21,7 @@ def sign_flip(differences: Sequence[float]) -> float:
     |sum| is at least the observed one, ties included. Full enumeration, so n <= 20 (ValueError above)."""
     differences = np.asarray(differences, dtype=np.float64)
     if not 1 <= len(differences) <= MAX_SIGN_FLIP_N:
-        raise ValueError(
-            f"sign_flip enumerates 2^n patterns: need 1 <= n <= {MAX_SIGN_FLIP_N}, got {len(differences)}"
-        )
+        raise ValueError(f"sign_flip enumerates 2^n patterns: need 1 <= n <= {MAX_SIGN_FLIP_N}, got {len(differences)}")
     sums = np.zeros(1)
     for difference in differences:
         sums = np.concatenate([sums + difference, sums - difference])

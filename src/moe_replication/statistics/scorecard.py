@@ -74,8 +74,7 @@ def scorecard(
         "claims_sha256": sha256_json(list(claims)),
         "totals": _totals(judged := judge(claims, runs, curves, scale)),
         "warnings": [
-            f"{paper}: runs of several versions are pooled; see mixed_versions in runs.parquet"
-            for paper in mixed
+            f"{paper}: runs of several versions are pooled; see mixed_versions in runs.parquet" for paper in mixed
         ],
         "claims": judged,
     }
@@ -85,10 +84,7 @@ def as_markdown(card: dict) -> str:
     """The scorecard as Markdown: totals, then one table per paper and kind of claim, then the rules."""
     lines = [f"# Scorecard, scale {card['scale']}", ""]
     lines += [
-        line
-        for text in (card["scale_note"], _totals_line(card), *card["warnings"])
-        if text
-        for line in (text, "")
+        line for text in (card["scale_note"], _totals_line(card), *card["warnings"]) if text for line in (text, "")
     ]
     for kind, paper, entries in _sections(card):
         lines += [f"## {TITLES[kind]}: {paper}", "", _row(COLUMNS), _row("---" for _ in COLUMNS)]

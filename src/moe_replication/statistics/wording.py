@@ -46,8 +46,7 @@ def evidence(
         )
     if finding.p_sign_flip is not None:
         parts.append(
-            f"Exact sign-flip p = {number(finding.p_sign_flip)}"
-            + (f": {finding.note}." if finding.note else ".")
+            f"Exact sign-flip p = {number(finding.p_sign_flip)}" + (f": {finding.note}." if finding.note else ".")
         )
     elif finding.note:
         parts.append(f"{finding.note[0].upper()}{finding.note[1:]}.")
@@ -65,16 +64,10 @@ def evidence(
 def _estimate(claim: dict, finding: Finding) -> str:
     conditions, metric = claim["conditions"], claim["metric"]
     paired = claim["comparison"] != "value"
-    what = (
-        f"{conditions[0]} minus {conditions[1]} in {metric}"
-        if paired
-        else f"mean {metric} of {conditions[0]}"
-    )
+    what = f"{conditions[0]} minus {conditions[1]} in {metric}" if paired else f"mean {metric} of {conditions[0]}"
     unit = "paired seed" if paired else "run"
     count = f"{finding.n} {unit}{'s' if finding.n > 1 else ''}"
-    kind = (
-        "95 % interval" if claim["comparison"] in ("ordering", "equivalence") else "95 % prediction interval"
-    )
+    kind = "95 % interval" if claim["comparison"] in ("ordering", "equivalence") else "95 % prediction interval"
     if finding.low is not None:
         spread = f"{kind} {number(finding.low)} to {number(finding.high)}, {count}"
     elif finding.n > 1:

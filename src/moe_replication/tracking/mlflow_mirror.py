@@ -165,9 +165,7 @@ def _run_entry(directory: Path, row: dict, extra: dict[str, str]) -> Entry:
     )
 
 
-def _summary_entry(
-    paper: str, condition: str, scale: str, part: pl.DataFrame, extra: dict[str, str]
-) -> Entry:
+def _summary_entry(paper: str, condition: str, scale: str, part: pl.DataFrame, extra: dict[str, str]) -> Entry:
     tags = {
         "kind": "summary",
         "paper": paper,

@@ -50,9 +50,7 @@ def choose_precision(wanted: str) -> tuple[torch.dtype, str]:
         return getattr(torch, wanted), "set by engine.precision"
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported()
-        return (
-            (torch.bfloat16, "GPU multiplies bfloat16") if fast else (torch.float32, "GPU without bfloat16")
-        )
+        return (torch.bfloat16, "GPU multiplies bfloat16") if fast else (torch.float32, "GPU without bfloat16")
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     if "amx_bf16" in flags or "avx512_bf16" in flags:
         return torch.bfloat16, "CPU multiplies bfloat16"
@@ -84,6 +82,11 @@ class Engine:
     def __init__(self, model: nn.Module, config: RunConfig) -> None:
         self.config = config
         self.dtype, self.dtype_reason = choose_precision(config.engine.precision)
+        if self.dtype == torch.bfloat16 and config.engine.zero_stage == 0:
+            raise BadInput(
+                "engine.zero_stage = 0 with bfloat16: DeepSpeed's optimiser of that path takes a wrong first Adam step;"
+                " use stage 1 or 2, or engine.precision = float32"
+            )
         start_distributed(config.engine.world_size)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
             model=model, optimizer=make_optimizer(model, config), config=deepspeed_config(config, self.dtype)

@@ -79,9 +79,7 @@ class LanguageTask(Task):
             size = min(ecology.oracle_tokens, targets.numel())
             sample = torch.randperm(targets.numel(), generator=generator)[:size].to(targets.device)
             temperature = temperature_at(ecology, step / self.steps)
-            terms = language_losses(
-                self.model, output.routing, targets.flatten(), sample, ecology, temperature
-            )
+            terms = language_losses(self.model, output.routing, targets.flatten(), sample, ecology, temperature)
             extra, ecology_metrics = ecology_parts(terms, ecology)
             loss, parts = loss + extra, parts | ecology_metrics
             self.count_silence(output.routing)
@@ -122,9 +120,8 @@ class LanguageTask(Task):
             return {"temperature": temperature, "control_number": control_number(temperature, *weights)}, []
         if not output.routing:
             return {}, []
-        layers = self.model.moe_layers()
-        row = routing_statistics.routing_row(output.routing, layers)
-        return row, routing_statistics.expert_rows(step, output.routing, layers)
+        rows = routing_statistics.expert_rows(step, output.routing, self.model.moe_layers())
+        return routing_statistics.routing_row(output.routing), rows
 
     def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:
         """Metrics of the record from the finished curve."""
@@ -134,8 +131,9 @@ class LanguageTask(Task):
         metrics["perplexity"] = math.exp(min(metrics["val_loss"], 700.0))
         if self.config.ecology is not None:
             return metrics | self.census_metrics(curve)
-        for name in ("usage_mean", "fanout_mean", "load_max_over_mean"):
-            metrics |= {name: value for value in self.last(curve, f"evaluation_{name}").values()}
+        prefix = "evaluation_"
+        routing = self.last(curve, *(prefix + name for name in ("usage_mean", "fanout_mean", "load_max_over_mean")))
+        metrics |= {name.removeprefix(prefix): value for name, value in routing.items()}
         metrics |= self.last_half_means(curve, "saturation", "starvation")
         return metrics | self._batch_spreads(experts)
 
@@ -156,9 +154,7 @@ class LanguageTask(Task):
         for name, column in (("usage_std", "usage"), ("cutoff_std", "cutoff_deviation")):
             if late and late[0][column] is not None:
                 columns = len({(row["layer"], row["expert"]) for row in late})
-                spreads[name] = float(
-                    np.reshape([row[column] for row in late], (-1, columns)).std(axis=0).mean()
-                )
+                spreads[name] = float(np.reshape([row[column] for row in late], (-1, columns)).std(axis=0).mean())
         return spreads
 
     def _census(self, row: dict, top1_LN: np.ndarray, step: int) -> tuple[dict[str, float], list[dict]]:

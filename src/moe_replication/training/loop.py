@@ -170,9 +170,7 @@ class Trainer:
         loss = mean_over_ranks(torch.stack(self.pending).mean()).item()
         self.pending.clear()
         row, expert_rows = self.task.training_row(done, output)
-        parts = (
-            {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
-        )
+        parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
         self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
         self.experts += expert_rows
         self.progress.line(done, loss, learning_rate, (done - first) * self.task.samples_per_step)
@@ -207,7 +205,8 @@ class Trainer:
             return 0
         step, extra = found
         self.task.load_state_dict(extra["task"])
-        self.curve, self.experts, self.pending = extra["curve"], extra["experts"], extra["pending"]
+        self.curve, self.experts = extra["curve"], extra["experts"]
+        self.pending = [loss.to(self.engine.device) for loss in extra["pending"]]
         self.wall_seconds, self.restarts = extra["wall_seconds"], extra["restarts"] + 1
         return step
 

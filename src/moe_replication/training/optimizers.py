@@ -18,7 +18,7 @@ def muon_groups(model: nn.Module, config: MuonConfig, width: int) -> list[dict]:
     for name, parameter in model.named_parameters():
         if name in ("embedding", "head"):
             group = name
-        elif ".router." in name and config.router == "head":
+        elif parameter.ndim < 2 or (".router." in name and config.router == "head"):
             group = "head"
         else:
             group = "matrix"

@@ -22,6 +22,7 @@ from moe_replication.training.task import Task
 
 FORMAT = 1
 _INTEGERS = ("step", "tokens", "layer", "expert", "tier")
+_CURVE_COLUMNS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 _EXPERT_COLUMNS = (
     "step", "epoch", "layer", "expert", "tier", "usage", "cutoff", "cutoff_deviation", "bias", "accuracy", "taxonomy",
 )  # fmt: skip
@@ -29,23 +30,15 @@ _EXPERT_COLUMNS = (
 
 def write_tables(folder: Path, curve: list[dict], experts: list[dict]) -> None:
     """curve.parquet (wide) and experts.parquet (long), bit-identical for equal rows."""
-    curve_columns = [
-        "step",
-        "tokens",
-        "epoch",
-        *sorted({name for row in curve for name in row} - {"step", "tokens", "epoch"}),
-    ]
+    measured = {name for row in curve for name in row}
+    curve_columns = [*_CURVE_COLUMNS, *sorted(measured - set(_CURVE_COLUMNS))]
     for name, rows, columns in (("curve", curve, curve_columns), ("experts", experts, list(_EXPERT_COLUMNS))):
-        table = pl.DataFrame(
-            {column: [row.get(column) for row in rows] for column in columns}, schema=_schema(columns)
-        )
+        table = pl.DataFrame({column: [row.get(column) for row in rows] for column in columns}, schema=_schema(columns))
         with atomic_path(folder / f"{name}.parquet") as path:
             table.write_parquet(path, statistics=False)
 
 
-def run_record(
-    run: Run, condition: Condition, key: str, task: Task, metrics: dict[str, float], root: Path
-) -> dict:
+def run_record(run: Run, condition: Condition, key: str, task: Task, metrics: dict[str, float], root: Path) -> dict:
     """run.json: identity, settings that tables group by, counts and metrics; no clock times."""
     config = run.config
     return {
@@ -98,9 +91,7 @@ def _settings(config: RunConfig) -> dict:
     dense = config.routing.rule == "dense"
     return settings | {
         "rule": config.routing.rule,
-        "pool_tokens": config.pool_tokens
-        if config.routing.rule in ("expert_choice", "expert_threshold")
-        else None,
+        "pool_tokens": config.pool_tokens if config.routing.rule in ("expert_choice", "expert_threshold") else None,
         "control_number": control_number(*factors) if ecology else None,
         "experts": None if dense else config.moe.experts,
         "dataset": config.data.set,
@@ -151,7 +142,5 @@ def _cpu_name() -> str:
 
 
 def _git_commit(root: Path) -> str | None:
-    result = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return result.stdout.strip() if result.returncode == 0 else None

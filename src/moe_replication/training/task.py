@@ -135,9 +135,7 @@ class Task(ABC):
     def final_train_loss(self, curve: list[dict]) -> float:
         """Mean of the training loss over the last tenth of the horizon."""
         rows = [row for row in curve if row.get("train_loss") is not None]
-        late = [row["train_loss"] for row in rows if row["step"] > 0.9 * self.steps] or [
-            rows[-1]["train_loss"]
-        ]
+        late = [row["train_loss"] for row in rows if row["step"] > 0.9 * self.steps] or [rows[-1]["train_loss"]]
         return float(np.mean(late))
 
     def last_half_means(self, curve: list[dict], *names: str) -> dict[str, float]:

@@ -68,9 +68,7 @@ class VisionTask(Task):
         extra, parts = ecology_parts(terms, ecology)
         self.count_silence([output])
         parts["loss_task"] = task_loss.detach()
-        return LossOutput(
-            loss=task_loss + extra, train_loss=task_loss.detach(), parts=parts, routing=[output]
-        )
+        return LossOutput(loss=task_loss + extra, train_loss=task_loss.detach(), parts=parts, routing=[output])
 
     @torch.no_grad()
     def evaluate(self, step: int) -> tuple[dict[str, float], list[dict]]:
@@ -101,9 +99,7 @@ class VisionTask(Task):
         metrics = self.last(curve, "test_accuracy", "test_loss") | self.census_metrics(curve)
         return metrics | {"train_loss": self.final_train_loss(curve)}
 
-    def _census(
-        self, row: dict, top1_N: np.ndarray, hits_N: np.ndarray, step: int
-    ) -> tuple[dict, list[dict]]:
+    def _census(self, row: dict, top1_N: np.ndarray, hits_N: np.ndarray, step: int) -> tuple[dict, list[dict]]:
         config = self.config
         usage_E = census.usage_shares(top1_N, config.moe.experts)
         accuracy_E = census.expert_accuracy(top1_N, hits_N, config.moe.experts)
