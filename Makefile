@@ -1,7 +1,8 @@
 # The two commands: make replicate, make test. `make help` lists the rest.
 SCALE ?= demo
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Not the environment that is about to be made, should it be active.
+PYTHON ?= $(shell PATH="$$(printf %s "$$PATH" | tr : '\n' | grep -v '^$(CURDIR)/.venv/' | paste -sd:)"; command -v python3.11 || command -v python3)
 # Overrides of config.yaml, for example CONFIG="papers=expert-ecology seeds=[0,1]"; further snakemake options in ARGS.
 CONFIG ?=
 ARGS ?=
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help env replicate plan test test-fast lint report ui clean lock
+.PHONY: help env replicate plan test test-fast lint report ui unlock clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +53,8 @@ ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000
 	  --backend-store-uri sqlite:///results/$(SCALE)/mlflow.db
 
 test: lint ## Lint and run every test, the smoke scale end to end included
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m slow --durations 10
 
 test-fast: $(READY) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" -n 2
@@ -62,6 +64,9 @@ lint: $(READY) ## Check style of code and workflow
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	PATH="$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+unlock: $(READY) ## Free the folder after Snakemake was killed
+	@$(SNAKEMAKE) --unlock
 
 clean: ## Remove results, figures, logs and data of every scale (asks first)
 	@printf 'Remove results/ logs/ data/ and figures other than figures/cpu? [y/N] '; read answer; [ "$$answer" = y ]

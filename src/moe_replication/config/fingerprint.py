@@ -55,9 +55,9 @@ def lock_version(root: Path) -> str:
     return sha256_file(root / "requirements.lock")
 
 
-def run_key(values: dict, data_sha256: str, training_code: str) -> str:
-    """Identity of a run's numbers: settings + data + training code."""
-    return sha256_json([values, data_sha256, training_code])[:16]
+def run_key(name: tuple[str, str, str, int], values: dict, data_sha256: str, training_code: str) -> str:
+    """Identity of a run and its numbers: (scale, paper, condition, seed), settings, data, training code."""
+    return sha256_json([*name, values, data_sha256, training_code])[:16]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

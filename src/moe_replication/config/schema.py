@@ -11,12 +11,14 @@ from jsonschema import Draft202012Validator, ValidationError
 from moe_replication.errors import BadInput
 
 _LONGEST_VALUE = 80
+# The safe loader's C version, ten times as fast, where PyYAML was built with it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: Path) -> dict:
     """Read a YAML mapping; BadInput names a missing or malformed file."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
     except FileNotFoundError as error:
         siblings = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BadInput(f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}") from error

@@ -94,8 +94,8 @@ class GPT(nn.Module):
         share a parameter share its start within a seed.
 
         Embedding N(0, 1); head N(0, head_std^2), 0 in paper A; every projection into the residual stream 0;
-        router N(0, d^-1/2); the rest N(0, d_in^-1/2 * min(1, sqrt(d_out/d_in))). Under paper B's losses the experts' outputs start
-        non-zero: its oracle compares experts, and equal ones would all lose to the first.
+        router N(0, d^-1/2); the rest N(0, d_in^-1/2 * min(1, sqrt(d_out/d_in))). Under paper B's losses the
+        experts' outputs start non-zero: its oracle compares experts, and equal ones would all lose to the first.
         """
         for name, parameter in self.named_parameters():
             last = name.rsplit(".", 1)[-1]

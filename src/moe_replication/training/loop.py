@@ -59,7 +59,8 @@ def train(project: Project, run: Run) -> CheckpointFolder:
     torch.utils.deterministic.fill_uninitialized_memory = False
     condition = project.papers[run.paper].conditions[run.condition]
     task = make_task(run, project.root / data_path(project.data_folder, run.config))
-    key = run_key(condition.values, task.data_sha256, training_code_version())
+    name = (run.scale, run.paper, run.condition, run.seed)
+    key = run_key(name, condition.values, task.data_sha256, training_code_version())
     checkpoints = CheckpointFolder(project.root / "results" / run.scale / "checkpoints" / key, key)
     trainer = Trainer(run, task, checkpoints, project.root / run.folder)
     trainer.fit()

@@ -1,0 +1,121 @@
+"""What a scale, a paper and a condition amount to."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from moe_replication.config import load_project
+from moe_replication.config import run as run_config
+from moe_replication.config.fingerprint import code_version
+from moe_replication.config.layers import lay_over, origins, read_layer, values
+from moe_replication.config.needs import data_name, parse_token_name
+from moe_replication.config.project import changed_settings
+
+ROOT = Path(__file__).parents[2]
+SCALES = ("smoke", "demo", "cpu", "gpu", "paper")
+EXPERIMENTS = {f"V{i}" for i in range(1, 9)} | {f"L{i}" for i in range(1, 5)}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_has_both_papers_and_the_twelve_experiments(scale):
+    project = load_project(ROOT, {"scale": scale})
+    rows = {row for c in project.papers["expert-ecology"].conditions.values() for row in c.rows}
+    assert rows >= EXPERIMENTS
+    rules = {c.config.routing.rule for c in project.papers["expert-threshold"].conditions.values()}
+    assert rules == {"dense", "token_choice", "expert_choice", "expert_threshold"}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_setting_has_an_origin(scale):
+    project = load_project(ROOT, {"scale": scale})
+    for paper in project.papers.values():
+        for condition in paper.conditions.values():
+            assert all(condition.origins.values()), condition.name
+
+
+def test_dataclasses_hold_exactly_the_schema_keys():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/run.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    sections = {
+        "data": run_config.DataConfig, "moe": run_config.MoEConfig, "routing": run_config.RoutingConfig,
+        "training": run_config.TrainingConfig, "engine": run_config.EngineConfig,
+    }  # fmt: skip
+    for name, cls in sections.items():
+        assert set(schema[name]["properties"]) == {f.name for f in fields(cls)}, name
+    alternatives = {
+        "model": (run_config.GPTConfig, run_config.WideResNetConfig),
+        "optimizer": (run_config.MuonConfig, run_config.AdamWConfig),
+        "ecology": (None, run_config.EcologyConfig),
+        "census": (None, run_config.CensusConfig),
+    }
+    for name, classes in alternatives.items():
+        for branch, cls in zip(schema[name]["oneOf"], classes, strict=True):
+            if cls is not None:
+                assert set(branch["properties"]) == {f.name for f in fields(cls)}, name
+
+
+def test_layers_keep_values_and_origins():
+    base = read_layer({"origin": "paper", "a": 1, "m": {"kind": "x", "p": 2}, "b": {"value": 3, "origin": "code"}}, "ours")
+    over = read_layer({"a": 5, "m": {"kind": "y", "q": 7}}, "scale")
+    merged = lay_over(base, over)
+    assert values(merged) == {"a": 5, "m": {"kind": "y", "q": 7}, "b": 3}
+    assert origins(merged) == {"a": "scale", "m.kind": "scale", "m.q": "scale", "b": "code"}
+
+
+def test_stand_in_gives_way_to_a_local_copy(tmp_path):
+    embedded = load_project(ROOT, {"scale": "smoke"}).papers["expert-ecology"].conditions["v1"]
+    real = load_project(ROOT, {"scale": "smoke", "data": {"roots": {"cifar10": str(tmp_path)}}})
+    assert embedded.config.data.set == "digits-10"
+    assert embedded.origins["data.set"] == "ours: scale smoke, stands in for cifar10"
+    assert real.papers["expert-ecology"].conditions["v1"].config.data.set == "cifar10"
+    assert real.papers["expert-ecology"].conditions["v3-e0.545"].config.data.set == "digits-100"
+
+
+def test_seeds_from_the_command_line_may_be_strings():
+    assert load_project(ROOT, {"scale": "smoke", "seeds": ["0", "3"]}).seeds == (0, 3)
+
+
+def test_token_folder_name_says_what_it_holds():
+    run = next(r for r in load_project(ROOT, {"scale": "demo"}).runs if r.condition == "et")
+    source, settings = parse_token_name(data_name(run.config))
+    assert source == "embedded"
+    assert settings == {
+        "vocab_size": 512, "tokenizer_megabytes": 2.0, "train_tokens": 1500000, "validation_tokens": 65536,
+    }  # fmt: skip
+
+
+def test_changed_settings_lists_only_differences():
+    settings = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    assert changed_settings(ROOT, settings) == {}
+    settings["data"]["roots"]["cifar10"] = "/x"
+    assert changed_settings(ROOT, settings) == {"data.roots.cifar10": "/x"}
+
+
+def test_code_version_ignores_comments_and_docstrings_but_not_code(tmp_path):
+    file = tmp_path / "m.py"
+    versions = []
+    for text in ('"""Doc."""\nx = 1\n', '"""Other."""\n# why\nx = 1\n', "x = 2\n"):
+        file.write_text(text, encoding="utf-8")
+        code_version.cache_clear()
+        versions.append(code_version("m.py", package=tmp_path))
+    assert versions[0] == versions[1] != versions[2]
+
+
+def _pins(lines: list[str]) -> dict[str, str]:
+    pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name.lower().replace("_", "-"): version for name, version in pairs}
+
+
+def test_conda_environment_and_lock_carry_the_pins_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    pins = _pins(listed)
+    assert len(pins) == len(listed), "every direct dependency is pinned"
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    assert _pins(next(entry["pip"] for entry in conda if isinstance(entry, dict))) == pins
+    lock = _pins((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    assert {name: lock.get(name) for name in pins} == pins

@@ -1,0 +1,102 @@
+"""Only what a change touches runs again: dry runs on a finished scratch project."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+AFTER_TRAINING = {
+    "collect": 1, "compare": 1, "claims": 1,
+    "figure_a_fig01_loss_curves": 1, "figure_a_fig03_cutoff_usage": 1, "figure_a_fig06_pool_size": 1,
+    "figure_b_dead_vs_e": 1, "figure_b_usage_by_epoch": 1, "figure_b_tier_shares": 1,
+}  # fmt: skip
+
+
+def trained(planned: dict[str, int]) -> set[str]:
+    return {rule for rule in planned if rule.startswith("train_")}
+
+
+def test_finished_project_has_nothing_to_do(project):
+    assert project.planned() == {}
+
+
+def test_touched_figure_module_and_caption_run_nothing(project):
+    for path in ("src/moe_replication/figures/loss.py", "workflow/report/a-fig06-pool-size.rst"):
+        os.utime(project.root / path, (time.time() + 5, time.time() + 5))
+    assert project.planned() == {}
+
+
+def test_edited_figure_module_draws_its_figures_and_trains_nothing(project):
+    project.edit("src/moe_replication/figures/cutoff.py", "from __future__", "SPOILED = 1\nfrom __future__")
+    project.edit("src/moe_replication/figures/cutoff.py", "SPOILED = 1\nfrom __future__ import annotations\n",
+                 "from __future__ import annotations\nSPOILED = 1\n")  # fmt: skip
+    assert project.planned() == {"figure_a_fig03_cutoff_usage": 1}
+
+
+def test_edited_caption_trains_nothing(project):
+    caption = project.root / "workflow/report/a-fig06-pool-size.rst"
+    caption.write_text("Another caption.", encoding="utf-8")
+    assert trained(project.planned()) == set()
+
+
+def test_changed_condition_trains_its_seeds_and_what_follows(project):
+    project.edit("config/papers/expert-threshold.yaml", "set: {routing: {rule: token_choice}}",
+                 "set: {routing: {rule: token_choice, top_k: 2}}")  # fmt: skip
+    output = project.snakemake("--dry-run").stdout
+    assert "train expert-threshold tc, seeds 0, 1" in output
+    assert project.planned() == {"train_expert_threshold_tc": 1} | AFTER_TRAINING
+
+
+def test_comment_in_the_training_code_trains_nothing(project):
+    project.edit("src/moe_replication/training/loop.py", "import os\n", "import os  # a reason\n")
+    assert project.planned() == {}
+
+
+def test_changed_training_code_trains_everything(project):
+    project.edit("src/moe_replication/routing/capacity.py", "capacity == 0", "capacity <= 0")
+    assert trained(project.planned()) == {"train_expert_threshold_tc", "train_expert_ecology_v1"}
+
+
+def test_deleted_record_trains_one_run(project):
+    (project.root / "results/smoke/runs/expert-threshold/tc/seed-1/run.json").unlink()
+    output = project.snakemake("--dry-run").stdout
+    assert "train expert-threshold tc, seed 1\n" in output
+    assert project.planned() == {"train_expert_threshold_tc_1": 1} | AFTER_TRAINING
+
+
+def test_added_seed_trains_only_that_seed(project):
+    config = (SMALL[0], SMALL[1], "seeds=[0,1,2]", SMALL[3])
+    output = project.snakemake("--dry-run", config=config).stdout
+    assert "train expert-threshold tc, seed 2\n" in output
+    assert trained(project.planned(config=config)) == {"train_expert_threshold_tc_2", "train_expert_ecology_v1_2"}
+
+
+def test_deleted_record_comes_back_bit_for_bit_and_then_nothing_is_left(project):
+    record = project.root / "results/smoke/runs/expert-ecology/v1/seed-1/run.json"
+    before = record.read_bytes()
+    other = (project.root / "results/smoke/runs/expert-ecology/v1/seed-0/run.json").stat().st_mtime_ns
+    record.unlink()
+    project.snakemake()
+    assert record.read_bytes() == before
+    assert (project.root / "results/smoke/runs/expert-ecology/v1/seed-0/run.json").stat().st_mtime_ns == other
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("scale=gigantic", "config/scales/gigantic.yaml: no such file; choose one of"),
+        ("conditions=[tcc]", "unknown condition in conditions: 'tcc'; did you mean tc?"),
+        ("sede=[0]", "unknown key sede"),
+    ],
+)
+def test_wrong_setting_stops_the_workflow_before_any_job(project, config, message):
+    result = project.snakemake(config=(*SMALL, config), check=False)
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
