@@ -38,8 +38,10 @@ def project(tmp_path_factory) -> Path:
     shutil.copy(ROOT / "requirements.lock", root)
     path = root / "config/scales/smoke.yaml"
     scale = yaml.safe_load(path.read_text(encoding="utf-8"))
-    scale["papers"]["expert-threshold"]["set"]["training"] |= {"tokens": 81920, "evaluate_every": 20, "checkpoint_every": 7}
-    scale["papers"]["expert-ecology"]["task_set"]["vision"]["training"] |= {"epochs": 30, "batch_size": 64, "micro_batch_size": 64}
+    language = scale["papers"]["expert-threshold"]["set"]["training"]
+    language |= {"tokens": 81920, "evaluate_every": 20, "checkpoint_every": 7}
+    vision = scale["papers"]["expert-ecology"]["task_set"]["vision"]["training"]
+    vision |= {"epochs": 30, "batch_size": 64, "micro_batch_size": 64}
     path.write_text(yaml.safe_dump(scale), encoding="utf-8")
     runs = {run.condition: run for run in load_project(root, {"scale": "smoke"}).runs}
     _write_tokens(root / data_path("data", runs["et"].config))

@@ -6,7 +6,8 @@ import os
 import time
 
 import pytest
-from conftest import SMALL
+
+from scratch_project import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +33,8 @@ def test_touched_figure_module_and_caption_run_nothing(project):
 
 
 def test_edited_figure_module_draws_its_figures_and_trains_nothing(project):
-    project.edit("src/moe_replication/figures/cutoff.py", "from __future__", "SPOILED = 1\nfrom __future__")
-    project.edit("src/moe_replication/figures/cutoff.py", "SPOILED = 1\nfrom __future__ import annotations\n",
-                 "from __future__ import annotations\nSPOILED = 1\n")  # fmt: skip
+    first_line = "from __future__ import annotations\n"
+    project.edit("src/moe_replication/figures/cutoff.py", first_line, first_line + "SPOILED = 1\n")
     assert project.planned() == {"figure_a_fig03_cutoff_usage": 1}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from conftest import make_scratch
 
 from moe_replication.files import read_json
+from scratch_project import make_scratch
 
 pytestmark = pytest.mark.slow
 SMOKE = ("scale=smoke",)

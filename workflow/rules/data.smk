@@ -44,7 +44,7 @@ rule images:
     priority: 80
     params:
         options=DATA_OPTIONS,
-        code=code_version("data/images.py", "data/hub_images.py"),
+        code=code_version("data/images.py", "data/hub_images.py", "data/archives.py"),
     message:
         "image set {wildcards.name}"
     shell:

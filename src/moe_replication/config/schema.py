@@ -18,7 +18,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_yaml(path: Path) -> dict:
     """Read a YAML mapping; BadInput names a missing or malformed file."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError as error:
         siblings = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BadInput(f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}") from error

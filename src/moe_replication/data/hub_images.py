@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from moe_replication.data.archives import holds_archive, read_archive
 from moe_replication.data.hub import load_from_hub, local_files, unreadable
 from moe_replication.data.images import Split, write_image_set
 from moe_replication.errors import BadInput
@@ -66,12 +67,17 @@ def make_hub_set(
 ) -> dict:
     """Write a set of HUB_SETS as arrays, from roots[name] or, when that is None, from the hub.
 
+    A root may hold the hub's parquet files, or CIFAR's original archive unpacked.
+
     Up to `max_corrupt` images of each split that cannot be decoded or have another size are left out.
     BadInput for a missing root, missing files or columns, no network, or more corrupt images. Returns the
     manifest.
     """
     spec = HUB_SETS[name]
     root = roots.get(name)
+    if root is not None and holds_archive(name, Path(root)):
+        train, test = read_archive(name, Path(root))
+        return write_image_set(folder, name, train, test, classes=spec.classes, source="the authors' archive")
     splits = []
     for split in ("train", spec.test_split):
         table = _from_hub(name, spec, split) if root is None else _from_root(name, spec, Path(root), split)

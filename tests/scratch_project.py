@@ -1,0 +1,70 @@
+"""Scratch projects: a copy of the repository's workflow, settings and code that a test may spoil."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "config", "src", "requirements.lock")
+# Two conditions, one of each paper, with two seeds.
+SMALL = ("scale=smoke", "conditions=[tc,v1]", "seeds=[0,1]", "tracking={enabled: false}")
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A project folder and how to run things in it."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+        """Run a command in the project, with its own copy of the package."""
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root / "src"),
+            "OMP_NUM_THREADS": "1",
+        }
+        result = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False, **options
+        )
+        if check:
+            assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+        return result
+
+    def snakemake(self, *arguments: str, config: tuple[str, ...] = SMALL, check: bool = True):
+        """Run the workflow on two cores."""
+        profile = ("--workflow-profile", "workflow/profiles/default")
+        return self.run("snakemake", *profile, "--cores", "2", *arguments, "--config", *config, check=check)
+
+    def planned(self, *arguments: str, config: tuple[str, ...] = SMALL) -> dict[str, int]:
+        """Jobs that a dry run would do: rule -> count, without `all` and `total`."""
+        text = self.snakemake("--dry-run", *arguments, config=config).stdout
+        table = re.search(r"^job +count\n-.*\n((?:\w+ +\d+\n)+)", text, re.MULTILINE)
+        if table is None:
+            assert "Nothing to be done" in text, text
+            return {}
+        rows = (line.split() for line in table[1].splitlines())
+        return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text that occurs in a file."""
+        file = self.root / path
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def make_scratch(root: Path) -> Scratch:
+    """Copy what a project consists of."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(source, root / part)
+    return Scratch(root)
