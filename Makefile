@@ -12,7 +12,8 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
-SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(ARGS) --config scale=$(SCALE) $(CONFIG)
+GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
+SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
 .PHONY: help env replicate plan test test-fast lint report ui unlock clean lock
@@ -35,6 +36,7 @@ $(READY): requirements.lock pyproject.toml
 replicate: $(READY) ## Run the whole DAG at SCALE and write the report
 	@$(SNAKEMAKE) --cores $(CORES)
 	@$(MAKE) --no-print-directory report
+	@grep -q '"failed"' results/$(SCALE)/mirror.json 2>/dev/null && tail -n 1 logs/$(SCALE)/mirror.log || true
 	@echo
 	@echo "Report     results/$(SCALE)/report.html"
 	@echo "Scorecard  results/$(SCALE)/scorecard.html   (also .md, .json)"
@@ -45,6 +47,7 @@ plan: $(READY) ## Show what replicate would do at SCALE, and run nothing
 	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
 
 report: $(READY) ## Write results/SCALE/report.html from a finished DAG
+	@mkdir -p logs/$(SCALE)
 	@$(SNAKEMAKE) --cores $(CORES) --report results/$(SCALE)/report.html > logs/$(SCALE)/report.log 2>&1 \
 	  || { tail -n 5 logs/$(SCALE)/report.log; exit 1; }
 

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from moe_replication.config import Project, load_project
 from moe_replication.config.needs import parse_token_name
-from moe_replication.config.project import parse_overrides, parse_run_path
-from moe_replication.errors import BadInput
+from moe_replication.config.overrides import inherited_overrides, parse_overrides
+from moe_replication.config.project import parse_run_path
+from moe_replication.errors import BadInput, TrainingDiverged
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 prepare_app = typer.Typer(no_args_is_help=True, help="Prepare data: corpus, tokens, images.")
@@ -86,6 +87,9 @@ def train(
     Example: moe-replication train results/demo/runs/expert-threshold/et/seed-0
     """
     names = [parse_run_path(path) for path in runs]
+    scales = sorted({name.scale for name in names})
+    if len(scales) > 1:
+        raise BadInput(f"runs of the scales {', '.join(scales)}: give runs of one scale at a time")
     project = _project(names[0].scale, overrides)
     chosen = [project.run(name.paper, name.condition, name.seed) for name in names]
     for run in chosen:
@@ -110,7 +114,7 @@ def collect(scale: Scale = None, overrides: Overrides = None) -> None:
 
     project = _project(scale, overrides)
     for warning in collect_records([run.folder for run in project.runs], _results(project)):
-        _say(f"warning: {warning}")
+        _say(warning)
     _say(f"collected {len(project.runs)} runs into {_results(project)}")
 
 
@@ -191,16 +195,16 @@ def track(scale: Scale = None, overrides: Overrides = None) -> None:
 
 
 def main() -> None:
-    """Entry point: bad input is one line on standard error and exit code 2."""
+    """Entry point: bad input is one line on standard error and exit code 2, a diverged run exit code 1."""
     try:
         app()
-    except BadInput as error:
+    except (BadInput, TrainingDiverged) as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
 
 
 def _project(scale: str | None, overrides: list[str] | None) -> Project:
-    settings = parse_overrides(overrides or [])
+    settings = parse_overrides([*inherited_overrides(), *(overrides or [])])
     return load_project(overrides=settings | ({"scale": scale} if scale else {}))
 
 

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class BadInput(ValueError):
     """Wrong configuration, command line or input file; the message names key, value, rule and remedy."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss that is no number; the message names the run and the step."""

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from moe_replication.config import load_project
-from moe_replication.config.project import parse_overrides, parse_run_path
+from moe_replication.config.overrides import parse_overrides
+from moe_replication.config.project import parse_run_path
 from moe_replication.errors import BadInput
 
 ROOT = Path(__file__).parents[2]

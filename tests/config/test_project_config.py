@@ -12,9 +12,9 @@ import yaml
 from moe_replication.config import load_project
 from moe_replication.config import run as run_config
 from moe_replication.config.fingerprint import code_version
-from moe_replication.config.layers import lay_over, origins, read_layer, values
 from moe_replication.config.needs import data_name, parse_token_name
-from moe_replication.config.project import changed_settings
+from moe_replication.config.overlays import lay_over, origins, read_layer, values
+from moe_replication.config.overrides import changed_settings
 
 ROOT = Path(__file__).parents[2]
 SCALES = ("smoke", "demo", "cpu", "gpu", "paper")

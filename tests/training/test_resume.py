@@ -50,20 +50,20 @@ def project(tmp_path_factory) -> Path:
 
 
 def _write_tokens(folder: Path) -> None:
-    words = ["expert", "token", "choice", "threshold", "router", "gate", "loss", "load", "batch", "seed", "cut", "off"]
     generator = np.random.default_rng(0)
+    words = ["".join(generator.choice(list("abcdefgh"), 5)) for _ in range(500)]
     texts = [" ".join(generator.choice(words, 400)) for _ in range(120)]
     frame = pl.DataFrame(
         {"doc_id": [f"{i:04d}" for i in range(120)], "text": texts, "domain": "prose", "package": "made"}
     )
-    trained = train_tokenizer(folder / "tokenizer.json", [frame], vocab_size=300, sample_megabytes=0.2)
+    trained = train_tokenizer(folder / "tokenizer.json", [frame], vocab_size=512, sample_megabytes=0.2)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     parts = {"train": frame.head(100), "validation": frame.tail(20)}
     splits = {
         name: write_split(folder, name, [part], tokenizer, max_tokens=None, shard_tokens=10**6)
         for name, part in parts.items()
     }
-    write_manifest(folder, splits, vocab_size=300, tokenizer=trained)
+    write_manifest(folder, splits, vocab_size=512, tokenizer=trained)
 
 
 def _write_images(folder: Path) -> None:

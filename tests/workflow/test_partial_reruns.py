@@ -49,7 +49,7 @@ def test_changed_condition_trains_its_seeds_and_what_follows(project):
                  "set: {routing: {rule: token_choice, top_k: 2}}")  # fmt: skip
     output = project.snakemake("--dry-run").stdout
     assert "train expert-threshold tc, seeds 0, 1" in output
-    assert project.planned() == {"train_expert_threshold_tc": 1} | AFTER_TRAINING
+    assert project.planned() == {"train_expert_threshold_tc_seed_0_1": 1} | AFTER_TRAINING
 
 
 def test_comment_in_the_training_code_trains_nothing(project):
@@ -59,21 +59,24 @@ def test_comment_in_the_training_code_trains_nothing(project):
 
 def test_changed_training_code_trains_everything(project):
     project.edit("src/moe_replication/routing/capacity.py", "capacity == 0", "capacity <= 0")
-    assert trained(project.planned()) == {"train_expert_threshold_tc", "train_expert_ecology_v1"}
+    assert trained(project.planned()) == {"train_expert_threshold_tc_seed_0_1", "train_expert_ecology_v1_seed_0_1"}
 
 
 def test_deleted_record_trains_one_run(project):
     (project.root / "results/smoke/runs/expert-threshold/tc/seed-1/run.json").unlink()
     output = project.snakemake("--dry-run").stdout
     assert "train expert-threshold tc, seed 1\n" in output
-    assert project.planned() == {"train_expert_threshold_tc_1": 1} | AFTER_TRAINING
+    assert project.planned() == {"train_expert_threshold_tc_seed_1": 1} | AFTER_TRAINING
 
 
 def test_added_seed_trains_only_that_seed(project):
     config = (SMALL[0], SMALL[1], "seeds=[0,1,2]", SMALL[3])
     output = project.snakemake("--dry-run", config=config).stdout
     assert "train expert-threshold tc, seed 2\n" in output
-    assert trained(project.planned(config=config)) == {"train_expert_threshold_tc_2", "train_expert_ecology_v1_2"}
+    assert trained(project.planned(config=config)) == {
+        "train_expert_threshold_tc_seed_2",
+        "train_expert_ecology_v1_seed_2",
+    }
 
 
 def test_deleted_record_comes_back_bit_for_bit_and_then_nothing_is_left(project):

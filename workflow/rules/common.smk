@@ -1,16 +1,15 @@
 """What the rules share: the checked project, and the files that its runs make and need."""
 
 import json
-import shlex
-from pathlib import Path
+import os
 
 from snakemake.exceptions import WorkflowError
 
 from moe_replication.config import load_project
 from moe_replication.config.fingerprint import code_version, training_code_version
-from moe_replication.config.batches import batches
+from moe_replication.config.jobs import training_jobs
 from moe_replication.config.needs import EMBEDDED_TEXT
-from moe_replication.config.project import changed_settings
+from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
 
 try:
@@ -29,22 +28,14 @@ wildcard_constraints:
     name=r"[A-Za-z0-9][A-Za-z0-9.-]*",
 
 
-CHANGED = changed_settings(PROJECT.root, config)
+# Overrides reach the commands through the environment, which Snakemake does not track: what a step depends on is in
+# its own params, so that one more seed or another tracking server runs nothing else again.
+os.environ[OVERRIDES_VARIABLE] = json.dumps(changed_settings(PROJECT.root, config))
 
 
-def options(settings):
-    """Settings as options of the command line."""
-    return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in sorted(settings.items()))
-
-
-# What data and training depend on, so that another seed or paper changes nothing for the runs at hand.
-DATA_OPTIONS = options({key: value for key, value in CHANGED.items() if key.startswith("data.")})
-ALL_OPTIONS = options(CHANGED | {"scale": SCALE})
-
-
-def records():
-    """The record of every run."""
-    return [f"{run.folder}/run.json" for run in PROJECT.runs]
+def records(file="run.json"):
+    """One file of every run directory."""
+    return [f"{run.folder}/{file}" for run in PROJECT.runs]
 
 
 def scorecard_files():
@@ -79,6 +70,6 @@ def launcher(processes):
     return torchrun if processes > 1 else "moe-replication"
 
 
-def gpus(processes):
-    """GPUs that a run asks a scheduler for: one a process at the scales made for GPUs."""
-    return processes if SCALE in ("gpu", "paper") else 0
+def text_root(name):
+    """Local copy that a token set is made from, if any."""
+    return PROJECT.roots.get(name.rsplit("-", 4)[0])

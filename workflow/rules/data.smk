@@ -1,5 +1,10 @@
 """Corpora, tokenizers, token shards and image sets; shared by all scales."""
 
+TOKEN_CODE = [
+    f"data/{name}.py" for name in ("prepare", "sources", "hub", "hub_text", "docstrings", "shards", "tokenizer")
+]
+IMAGE_CODE = [f"data/{name}.py" for name in ("prepare", "images", "hub", "hub_images", "archives")]
+
 
 rule corpus:
     input:
@@ -28,12 +33,12 @@ rule tokens:
         "logs/data/tokens-{name}.log",
     priority: 90
     params:
-        options=DATA_OPTIONS,
-        code=code_version("data/sources.py", "data/hub_text.py", "data/shards.py", "data/tokenizer.py"),
+        root=lambda wildcards: text_root(wildcards.name),
+        code=code_version(*TOKEN_CODE),
     message:
         "tokenizer and shards {wildcards.name}"
     shell:
-        "moe-replication prepare tokens {wildcards.name} {params.options} > {log} 2>&1"
+        "moe-replication prepare tokens {wildcards.name} > {log} 2>&1"
 
 
 rule images:
@@ -43,9 +48,9 @@ rule images:
         "logs/data/images-{name}.log",
     priority: 80
     params:
-        options=DATA_OPTIONS,
-        code=code_version("data/images.py", "data/hub_images.py", "data/archives.py"),
+        root=lambda wildcards: PROJECT.roots.get(wildcards.name),
+        code=code_version(*IMAGE_CODE),
     message:
         "image set {wildcards.name}"
     shell:
-        "moe-replication prepare images {wildcards.name} {params.options} > {log} 2>&1"
+        "moe-replication prepare images {wildcards.name} > {log} 2>&1"

@@ -1,5 +1,7 @@
 """One job a figure; a figure's own code, not the training code, decides whether it is drawn again."""
 
+FIGURE_CODE = ("figures/style.py", "figures/tables.py", "figures/paper_values.py", "statistics/intervals.py")
+
 for figure_name, figure_module in figure_modules().items():
 
     rule:
@@ -19,10 +21,10 @@ for figure_name, figure_module in figure_modules().items():
         log:
             f"{LOGS}/{figure_name}.log",
         params:
+            scale=SCALE,
             name=figure_name,
-            options=ALL_OPTIONS,
-            code=code_version(f"figures/{figure_module}.py", "figures/style.py", "figures/tables.py"),
+            code=code_version(f"figures/{figure_module}.py", *FIGURE_CODE),
         message:
             f"draw {figure_name}"
         shell:
-            "moe-replication figure {params.name} {params.options} > {log} 2>&1"
+            "moe-replication figure {params.name} --scale {params.scale} > {log} 2>&1"

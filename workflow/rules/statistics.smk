@@ -6,20 +6,23 @@ COMPARISONS = [f"{RESULTS}/{name}.parquet" for name in ("summary", "comparisons"
 
 rule collect:
     input:
-        # Written last: a record's presence means that the rest of its directory is whole.
         records(),
+        records("curve.parquet"),
+        records("experts.parquet"),
+        records("cost.json"),
+        records("environment.json"),
     output:
         report(TABLES[0], category="Tables", caption="../report/tables.rst", labels={"table": "runs"}),
         TABLES[1:],
     log:
         f"{LOGS}/collect.log",
     params:
-        options=ALL_OPTIONS,
+        scale=SCALE,
         code=code_version("statistics/collect.py"),
     message:
         "collect the run records"
     shell:
-        "moe-replication collect {params.options} > {log} 2>&1"
+        "moe-replication collect --scale {params.scale} > {log} 2>&1"
 
 
 rule compare:
@@ -30,13 +33,13 @@ rule compare:
     log:
         f"{LOGS}/compare.log",
     params:
-        options=ALL_OPTIONS,
+        scale=SCALE,
         baselines=[f"{p.name}/{c.name}:{c.baseline}" for p in PROJECT.papers.values() for c in p.conditions.values()],
         code=code_version("statistics"),
     message:
         "compare conditions"
     shell:
-        "moe-replication compare {params.options} > {log} 2>&1"
+        "moe-replication compare --scale {params.scale} > {log} 2>&1"
 
 
 rule claims:
@@ -60,9 +63,9 @@ rule claims:
     log:
         f"{LOGS}/claims.log",
     params:
-        options=ALL_OPTIONS,
+        scale=SCALE,
         code=code_version("statistics"),
     message:
         "judge the claims"
     shell:
-        "moe-replication claims {params.options} > {log} 2>&1"
+        "moe-replication claims --scale {params.scale} > {log} 2>&1"

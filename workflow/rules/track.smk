@@ -10,9 +10,10 @@ rule mirror:
     log:
         f"{LOGS}/mirror.log",
     params:
-        options=ALL_OPTIONS,
+        scale=SCALE,
+        uri=PROJECT.tracking.uri,
         code=code_version("tracking"),
     message:
         "mirror into MLflow"
     shell:
-        "moe-replication track {params.options} > {log} 2>&1"
+        "moe-replication track --scale {params.scale} > {log} 2>&1"

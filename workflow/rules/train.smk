@@ -1,31 +1,30 @@
-"""One job trains the seeds of a condition that are not there yet, in one process.
+"""One job trains the seeds of a condition that have no current record, in one process.
 
-A record counts as there when it was made from today's settings and training code, so a deleted record, a new
-seed or a changed condition trains just what is missing. Checkpoints live outside the outputs, which the
-workflow engine removes when a job fails.
+A record is current when it was made from today's settings and training code, so a deleted record, a new seed or
+a changed condition trains just what is missing. Checkpoints live outside the outputs, which the workflow engine
+removes when a job fails.
 """
 
-for batch in batches(PROJECT):
+for job in training_jobs(PROJECT):
 
     rule:
         name:
-            f"train_{batch.name}"
+            f"train_{job.name}"
         input:
-            batch.data,
+            job.data,
         output:
-            batch.files,
-            records=batch.records,
+            job.files,
+            records=job.records,
         log:
-            f"{LOGS}/train/{batch.name}.log",
+            f"{LOGS}/train/{job.name}.log",
         threads: PROJECT.scale.threads
         resources:
-            gpu=gpus(batch.processes),
+            gpu=job.processes * PROJECT.scale.gpus_per_process,
         params:
-            launcher=launcher(batch.processes),
-            options=DATA_OPTIONS,
-            expect=batch.version,
+            launcher=launcher(job.processes),
+            expect=job.version,
             code=training_code_version(),
         message:
-            f"train {batch.title}"
+            f"train {job.title}"
         shell:
-            "{params.launcher} train {output.records} --expect {params.expect} {params.options} > {log} 2>&1"
+            "{params.launcher} train {output.records} --expect {params.expect} > {log} 2>&1"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from moe_replication.config.claims import check_claims, load_claims
 from moe_replication.config.fingerprint import config_version
-from moe_replication.config.layers import Leaf, lay_over, origins, read_layer, values
+from moe_replication.config.overlays import Leaf, lay_over, origins, read_layer, values
+from moe_replication.config.overrides import read_settings
 from moe_replication.config.run import RunConfig, build_run_config
 from moe_replication.config.schema import read_yaml, validate
 from moe_replication.errors import BadInput
@@ -30,6 +28,7 @@ class Scale:
     seeds_together: bool
     stand_ins: dict[str, str]
     threads: int
+    gpus_per_process: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +137,7 @@ class Project:
 def load_project(root: Path | str = ".", overrides: dict | None = None) -> Project:
     """Read and check config/ below `root`; `overrides` is laid over config.yaml. BadInput says what is wrong."""
     root = Path(root)
-    settings = _settings(root, overrides or {})
+    settings = read_settings(root, overrides or {})
     scale_file = root / "config/scales" / f"{settings['scale']}.yaml"
     scale = read_yaml(scale_file)
     validate(scale, root / SCHEMAS / "scale.schema.yaml", _shown(scale_file, root))
@@ -155,7 +154,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         scale=Scale(
             name=scale["scale"], description=scale["description"], seeds=tuple(scale["seeds"]),
             seeds_together=scale["seeds_together"],
-            stand_ins=scale["stand_ins"], threads=scale["threads"],
+            stand_ins=scale["stand_ins"], threads=scale["threads"], gpus_per_process=scale["gpus_per_process"],
         ),
         papers=_chosen(papers, settings["conditions"]),
         seeds=tuple(settings["seeds"] or scale["seeds"]),
@@ -172,60 +171,6 @@ def parse_run_path(path: str) -> RunName:
     if found is None:
         raise BadInput(f"run {path!r}: expected results/SCALE/runs/PAPER/CONDITION/seed-N")
     return RunName(scale=found[1], paper=found[2], condition=found[3], seed=int(found[4]))
-
-
-def parse_overrides(items: Iterable[str]) -> dict:
-    """`a.b=value` strings (YAML values) as a nested mapping; BadInput when one has no `=`."""
-    nested: dict = {}
-    for item in items:
-        key, found, text = item.partition("=")
-        if not found or not key:
-            raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
-        *parents, last = key.split(".")
-        functools.reduce(lambda level, name: level.setdefault(name, {}), parents, nested)[last] = yaml.safe_load(text)
-    return nested
-
-
-def changed_settings(root: Path, settings: dict) -> dict[str, object]:
-    """Dotted keys of `settings` that differ from config/config.yaml on disk."""
-    return _differences(read_yaml(root / "config/config.yaml"), settings)
-
-
-def _settings(root: Path, overrides: dict) -> dict:
-    path = root / "config/config.yaml"
-    settings = _merged(read_yaml(path), overrides)
-    # Snakemake hands lists on its command line over as strings.
-    for name in ("papers", "conditions"):
-        if isinstance(settings.get(name), str):
-            settings[name] = [settings[name]]
-    if isinstance(settings.get("seeds"), list | int | str):
-        seeds = settings["seeds"] if isinstance(settings["seeds"], list) else [settings["seeds"]]
-        settings["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
-    validate(
-        settings,
-        root / SCHEMAS / "config.schema.yaml",
-        _shown(path, root) + (" with overrides" if overrides else ""),
-    )
-    return settings
-
-
-def _merged(base: dict, over: dict) -> dict:
-    result = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
-    return result
-
-
-def _differences(base: dict, over: dict, prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in over.items():
-        below = base.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            found |= _differences(below, value, f"{prefix}{key}.")
-        elif value != below:
-            found[prefix + key] = value
-    return found
 
 
 def _checked_roots(root: Path, roots: dict[str, str | None]) -> dict[str, str | None]:

@@ -199,10 +199,11 @@ class RunConfig:
             raise BadInput("routing.rule = softmax_top_k needs ecology.temperature; give the ecology section")
         if (self.ecology is None) != (self.census is None):
             raise BadInput("ecology and census go together: give both sections or neither")
+        if self.routing.rule != "softmax_top_k" and self.ecology is not None:
+            raise BadInput(f"routing.rule = {self.routing.rule} has no ecology losses; set ecology and census to null")
         if (self.task == "language") != isinstance(self.model, GPTConfig):
             raise BadInput(f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language")
-        if self.task == "language" and (self.data.vocab_size is None or self.data.sequence_length is None):
-            raise BadInput("task = language needs data.vocab_size and data.sequence_length; set both")
+        self._check_task()
         forward = self.training.micro_batch_size * self.engine.world_size
         if self.training.batch_size % forward:
             raise BadInput(
@@ -213,6 +214,22 @@ class RunConfig:
             raise BadInput(
                 f"routing.pool = {self.routing.pool}: {self.pool_tokens} tokens leave some of {self.moe.experts}"
                 " experts without one; enlarge the pool"
+            )
+
+    def _check_task(self) -> None:
+        data, training = self.data, self.training
+        if self.task == "vision":
+            if training.epochs is None or self.ecology is None or not isinstance(self.optimizer, AdamWConfig):
+                raise BadInput("task = vision needs training.epochs, an ecology section and optimizer.kind = adamw")
+            return
+        needed = ("vocab_size", "sequence_length", "tokenizer_megabytes", "train_tokens", "validation_tokens")
+        missing = [f"data.{name}" for name in needed if getattr(data, name) is None]
+        if missing:
+            raise BadInput(f"task = language needs {', '.join(missing)}; set them")
+        if training.tokens is not None and training.tokens < training.batch_size * data.sequence_length:
+            raise BadInput(
+                f"training.tokens = {training.tokens} is less than one batch of {training.batch_size} x"
+                f" {data.sequence_length} tokens; raise it"
             )
 
     @property

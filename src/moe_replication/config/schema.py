@@ -22,6 +22,8 @@ def read_yaml(path: Path) -> dict:
     except FileNotFoundError as error:
         siblings = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BadInput(f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""

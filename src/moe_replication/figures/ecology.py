@@ -62,7 +62,7 @@ def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm) -> QuadMesh:
     ax.set_yticks(centres, names)
     ax.set_ylim(len(grid), 0)
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(False)
     ax.set_title(f"{data['condition'][0]}, seed {data['seed'][0]}", loc="left")
     return mesh

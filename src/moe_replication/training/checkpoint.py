@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from moe_replication.distributed import rank
@@ -22,11 +25,24 @@ class CheckpointFolder:
     def __init__(self, folder: Path, run_key: str) -> None:
         self.folder, self.run_key = folder, run_key
 
+    @contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """Hold the run's lock; BadInput when another process has it. The lock goes with the process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w", encoding="utf-8") as handle:
+            if rank() == 0:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise BadInput(f"{self.folder}: another process trains this run; wait for it or stop it") from error
+            yield
+
     def save(self, engine: Engine, step: int, extra: dict) -> None:
         """Write the state after `step` steps and drop all but the newest few."""
         partial, final = self.folder / f".step-{step:08d}.partial", self.folder / f"step-{step:08d}"
         if rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            for rest in self.folder.glob(".step-*.partial"):
+                shutil.rmtree(rest)
         engine.barrier()
         engine.save(self.folder, partial.name, extra)
         engine.barrier()
@@ -55,7 +71,7 @@ class CheckpointFolder:
     def remove(self) -> None:
         """Drop every resumable state of a finished run."""
         if rank() == 0:
-            for folder in self._present():
+            for folder in [*self._present(), *self.folder.glob(".step-*.partial")]:
                 shutil.rmtree(folder)
 
     def _present(self) -> list[Path]:

@@ -59,14 +59,14 @@ def choose_precision(wanted: str) -> tuple[torch.dtype, str]:
 
 def start_distributed(world_size: int) -> None:
     """Join the process group: torchrun's when its variables are set, else a group of one without a port."""
-    if dist.is_initialized():
-        return
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
     if launched != world_size:
         raise BadInput(
             f"engine.world_size = {world_size}, but {launched} process(es) were launched;"
             f" start with torchrun --nproc_per_node {world_size}, or set engine.world_size"
         )
+    if dist.is_initialized():
+        return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if "RANK" in os.environ:
         dist.init_process_group(backend)

@@ -17,7 +17,7 @@ from moe_replication.data.batches import LanguageBatches
 from moe_replication.data.shards import TokenShards
 from moe_replication.distributed import rank, world_size
 from moe_replication.ecology import census
-from moe_replication.ecology.control_number import control_number, temperature_at
+from moe_replication.ecology.control_number import temperature_at
 from moe_replication.errors import BadInput
 from moe_replication.evaluation import routing_statistics
 from moe_replication.models.gpt import GPT, GPTOutput
@@ -111,16 +111,13 @@ class LanguageTask(Task):
             }
         return row, []
 
-    def training_row(self, step: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
+    def training_row(self, done: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
         """Routing of the last forward pass of a logged step."""
-        ecology = self.config.ecology
-        if ecology is not None:
-            temperature = temperature_at(ecology, step / self.steps)
-            weights = (ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
-            return {"temperature": temperature, "control_number": control_number(temperature, *weights)}, []
+        if self.config.ecology is not None:
+            return self.ecology_row(done), []
         if not output.routing:
             return {}, []
-        rows = routing_statistics.expert_rows(step, output.routing, self.model.moe_layers())
+        rows = routing_statistics.expert_rows(done, output.routing, self.model.moe_layers())
         return routing_statistics.routing_row(output.routing), rows
 
     def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:

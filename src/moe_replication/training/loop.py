@@ -14,14 +14,15 @@ from moe_replication.config.fingerprint import run_key, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Condition, Project, Run
 from moe_replication.distributed import mean_over_ranks, rank
+from moe_replication.errors import TrainingDiverged
 from moe_replication.files import atomic_path, write_json
+from moe_replication.progress import TrainingProgress
 from moe_replication.routing.update import end_step
 from moe_replication.seeding import derive_seed
 from moe_replication.training import record
 from moe_replication.training.checkpoint import CheckpointFolder
 from moe_replication.training.engine import Engine
 from moe_replication.training.language import LanguageTask
-from moe_replication.training.progress import TrainingProgress
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import LossOutput, Task
 from moe_replication.training.vision import VisionTask
@@ -39,18 +40,27 @@ class Stopped(SystemExit):
 def train_in_turn(project: Project, runs: list[Run]) -> None:
     """Train runs one after the other in this process: starting Python and DeepSpeed costs seconds.
 
-    Each keeps its last checkpoint until all are done: should a later one fail, the workflow engine removes
-    the finished records with its own, and they are restored from there.
+    Each keeps its last checkpoint until all are done: should one fail, the workflow engine removes the
+    finished records too, and they are restored from there. A diverged run does not keep the others from
+    training; TrainingDiverged comes at the end.
     """
-    checkpoints = [train(project, run) for run in runs]
-    for folder in checkpoints:
-        folder.remove()
+    finished, diverged = [], []
+    for run in runs:
+        try:
+            finished.append(train(project, run))
+        except TrainingDiverged as error:
+            diverged.append(str(error))
+    if diverged:
+        raise TrainingDiverged("; ".join(diverged))
+    for checkpoints in finished:
+        checkpoints.remove()
 
 
 def train(project: Project, run: Run) -> CheckpointFolder:
     """Train `run` to its end and write its run directory; returns its checkpoints.
 
-    Raises FloatingPointError on a non-finite loss, before the weights move.
+    Raises TrainingDiverged on a non-finite loss, before the weights move, and BadInput when another process
+    trains the same run.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(project.scale.threads)
@@ -62,27 +72,33 @@ def train(project: Project, run: Run) -> CheckpointFolder:
     name = (run.scale, run.paper, run.condition, run.seed)
     key = run_key(name, condition.values, task.data_sha256, training_code_version())
     checkpoints = CheckpointFolder(project.root / "results" / run.scale / "checkpoints" / key, key)
-    trainer = Trainer(run, task, checkpoints, project.root / run.folder)
-    trainer.fit()
-    if rank() == 0:
-        save_weights(checkpoints.folder / "weights.pt", task)
-        write_run_directory(project, condition, trainer, key)
+    with checkpoints.only_writer():
+        trainer = Trainer(run, task, checkpoints, project.root / run.folder)
+        # Asked for before hours are spent: what cannot be found out should fail in the first second.
+        engine = trainer.engine
+        surroundings = record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device)
+        (trainer.folder / "run.json").unlink(missing_ok=True)
+        try:
+            trainer.fit()
+            if rank() == 0:
+                save_weights(checkpoints.folder / "weights.pt", task)
+                write_run_directory(project, condition, trainer, key, surroundings)
+        finally:
+            trainer.progress.close()
     return checkpoints
 
 
-def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str) -> None:
+def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str, surroundings: dict) -> None:
     """Every file of the run directory, the record last."""
-    run, task, engine, folder = trainer.run, trainer.task, trainer.engine, trainer.folder
+    run, task, folder = trainer.run, trainer.task, trainer.folder
     metrics = task.final_metrics(trainer.curve, trainer.experts)
     write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
     record.write_tables(folder, trainer.curve, trainer.experts)
-    surroundings = record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device)
     write_json(folder / "environment.json", surroundings)
     write_json(folder / "cost.json", trainer.cost())
     write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
     headline = [f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics]
     trainer.progress.say("done: " + "  ".join(headline))
-    trainer.progress.close()
 
 
 def make_task(run: Run, data_folder: Path) -> Task:
@@ -113,20 +129,19 @@ class Trainer:
         self.pending: list[Tensor] = []
         self.wall_seconds, self.restarts = 0.0, 0
         self.stop_signal: int | None = None
+        self.first_step = self._resume()
+        self.started = time.monotonic() - self.wall_seconds
+        label = f"{run.paper} {run.condition} seed {run.seed}"
+        log = folder / "log.txt" if rank() == 0 else None
+        self.progress = TrainingProgress(label, self.first_step, task.steps, task.unit, log)
 
     def fit(self) -> None:
         """Run from the newest checkpoint, or from the start, to the last step."""
-        first = self._resume()
-        run, task = self.run, self.task
-        label = f"{run.paper} {run.condition} seed {run.seed}"
-        log = self.folder / "log.txt" if rank() == 0 else None
-        self.progress = TrainingProgress(label, first, task.steps, task.unit, log)
-        self._say_what_runs(first)
+        self._say_what_runs()
         previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        self.started = time.monotonic() - self.wall_seconds
         try:
-            for step in range(first, task.steps):
-                self._step(step, first)
+            for step in range(self.first_step, self.task.steps):
+                self._step(step)
         finally:
             self.wall_seconds = time.monotonic() - self.started
             for signum, handler in previous.items():
@@ -141,7 +156,7 @@ class Trainer:
             "restarts": self.restarts,
         }
 
-    def _step(self, step: int, first: int) -> None:
+    def _step(self, step: int) -> None:
         task, config = self.task, self.run.config
         learning_rate = self.engine.set_learning_rates(step, task.steps)
         # Dropout is the one draw from the global generator; tied to the step it needs no saving.
@@ -154,27 +169,27 @@ class Trainer:
             losses.append(output.train_loss)
         for layer in task.moe_layers():
             end_step(layer.state, config.routing, self.beta)
-        self.pending.append(torch.stack(losses).mean())
+        self.pending.append(mean_over_ranks(torch.stack(losses).mean()))
         done = step + 1
         if done % config.training.log_every == 0 or done == task.steps or done == 1:
-            self._log(done, learning_rate, output, first)
+            self._log(done, learning_rate, output)
         if done % task.evaluate_every == 0 or done == task.steps:
             self._evaluate(done)
-        if self.stop_signal is not None and done < task.steps:
+        if self._asked_to_stop() and done < task.steps:
             self._save(done)
-            self.progress.say(f"stopped by signal {self.stop_signal} after step {done}; checkpoint written")
+            self.progress.say(f"stopped by a signal after step {done}; checkpoint written")
             raise Stopped(REQUEUE)
         if done % task.checkpoint_every == 0 or done == task.steps:
             self._save(done)
 
-    def _log(self, done: int, learning_rate: float, output: LossOutput, first: int) -> None:
-        loss = mean_over_ranks(torch.stack(self.pending).mean()).item()
+    def _log(self, done: int, learning_rate: float, output: LossOutput) -> None:
+        loss = torch.stack(self.pending).mean().item()
         self.pending.clear()
         row, expert_rows = self.task.training_row(done, output)
         parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
         self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
         self.experts += expert_rows
-        self.progress.line(done, loss, learning_rate, (done - first) * self.task.samples_per_step)
+        self.progress.line(done, loss, learning_rate, (done - self.first_step) * self.task.samples_per_step)
 
     def _evaluate(self, done: int) -> None:
         row, expert_rows = self.task.evaluate(done)
@@ -211,10 +226,10 @@ class Trainer:
         self.wall_seconds, self.restarts = extra["wall_seconds"], extra["restarts"] + 1
         return step
 
-    def _say_what_runs(self, first: int) -> None:
+    def _say_what_runs(self) -> None:
         engine, task = self.engine, self.task
         parameters = sum(parameter.numel() for parameter in task.model.parameters())
-        start = f"resumes after step {first}" if first else "starts"
+        start = f"resumes after step {self.first_step}" if self.first_step else "starts"
         self.progress.say(
             f"{self.run.paper} {self.run.condition} seed {self.run.seed}: {start}; {parameters:,} parameters,"
             f" {task.steps} steps of {task.samples_per_step} {task.unit},"
@@ -223,10 +238,15 @@ class Trainer:
 
     def _check_finite(self, loss: Tensor, step: int) -> None:
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"{self.run.folder}: loss is {loss.item()} at step {step + 1}; the weights of step {step} are kept."
-                " Lower the learning rate or inspect curve and checkpoint"
+            raise TrainingDiverged(
+                f"{self.run.folder}: loss is {loss.item()} at step {step + 1}, before the weights moved;"
+                f" the newest checkpoint in {self.checkpoints.folder} is whole. Lower the learning rate"
             )
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any rank got a signal; all ranks agree, or one would wait for the others for ever."""
+        asked = torch.tensor(float(self.stop_signal is not None), device=self.engine.device)
+        return mean_over_ranks(asked).item() > 0
 
     def _ask_to_stop(self, signum: int, _frame: object) -> None:
         self.stop_signal = signum

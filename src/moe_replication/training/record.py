@@ -142,5 +142,9 @@ def _cpu_name() -> str:
 
 
 def _git_commit(root: Path) -> str | None:
-    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
     return result.stdout.strip() if result.returncode == 0 else None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moe_replication.config.run import EcologyConfig, RunConfig
 from moe_replication.ecology import census
+from moe_replication.ecology.control_number import control_number, temperature_at
 from moe_replication.ecology.losses import RoutingLosses
 from moe_replication.layers.moe import MoELayer, MoEOutput
 from moe_replication.routing import RoutingContext
@@ -58,8 +59,8 @@ class Task(ABC):
         """Curve columns and expert rows after `step` steps."""
 
     @abstractmethod
-    def training_row(self, step: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
-        """Curve columns and expert rows of a logged training step."""
+    def training_row(self, done: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
+        """Curve columns and expert rows of the logged step that `output` comes from, the `done`-th."""
 
     @abstractmethod
     def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:
@@ -124,6 +125,13 @@ class Task(ABC):
             layer.state.load_state_dict(state)
         if self.silence:
             self.silence.load_state_dict(saved["silence"])
+
+    def ecology_row(self, done: int) -> dict[str, float | None]:
+        """Temperature and E of the `done`-th step."""
+        ecology = self.config.ecology
+        temperature = temperature_at(ecology, (done - 1) / self.steps)
+        weights = (ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
+        return {"temperature": temperature, "control_number": control_number(temperature, *weights)}
 
     def last(self, curve: list[dict], *names: str) -> dict[str, float]:
         """Last measured value of each column that was ever measured."""

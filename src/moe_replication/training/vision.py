@@ -17,7 +17,7 @@ from moe_replication.data.batches import ImageBatches
 from moe_replication.data.images import ImageSet
 from moe_replication.distributed import rank, world_size
 from moe_replication.ecology import census
-from moe_replication.ecology.control_number import control_number, temperature_at
+from moe_replication.ecology.control_number import temperature_at
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.routing import RoutingContext
 from moe_replication.seeding import torch_generator
@@ -51,7 +51,7 @@ class VisionTask(Task):
         chosen = self.order.epoch(epoch)[index]
         parts = np.array_split(chosen, self.config.accumulation * world_size())[rank() :: world_size()]
         generator = torch_generator(self.seed, f"augmentation/{step}")
-        return [self._batch(part, generator) for part in parts]
+        return [self._batch(part, generator) for part in parts if len(part)]
 
     def loss(self, batch: tuple[Tensor, Tensor], step: int) -> LossOutput:
         """Cross-entropy plus paper B's terms."""
@@ -87,12 +87,9 @@ class VisionTask(Task):
         row = {"test_accuracy": float(hits.mean()), "test_loss": torch.cat(losses).double().mean().item()}
         return self._census(row, torch.cat(top1).cpu().numpy(), hits, step)
 
-    def training_row(self, step: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
-        """Temperature and E of this step."""
-        ecology = self.config.ecology
-        temperature = temperature_at(ecology, step / self.steps)
-        weights = (ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
-        return {"temperature": temperature, "control_number": control_number(temperature, *weights)}, []
+    def training_row(self, done: int, output: LossOutput) -> tuple[dict[str, float], list[dict]]:
+        """Temperature and E of the step."""
+        return self.ecology_row(done), []
 
     def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:
         """Metrics of the record from the finished curve."""

@@ -10,18 +10,11 @@ from moe_replication.config.fingerprint import is_current, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
 
-RECORD_FILES = (
-    "run.json",
-    "curve.parquet",
-    "experts.parquet",
-    "config.json",
-    "cost.json",
-    "environment.json",
-)
+RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "cost.json", "environment.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Job:
     """Runs of one condition that one job trains; `version` is the hash of their settings."""
 
     runs: tuple[Run, ...]
@@ -32,7 +25,7 @@ class Batch:
     def name(self) -> str:
         """Unique within the project, usable as a rule's name."""
         run = self.runs[0]
-        words = f"{run.paper}_{run.condition}" + (f"_{run.seed}" if len(self.runs) == 1 else "")
+        words = "_".join([run.paper, run.condition, "seed", *(str(run.seed) for run in self.runs)])
         return words.replace("-", "_").replace(".", "_")
 
     @property
@@ -58,20 +51,24 @@ class Batch:
         return self.runs[0].config.engine.world_size
 
 
-def batches(project: Project) -> Iterator[Batch]:
-    """One batch a condition, or one a run where the scale keeps seeds apart.
+def training_jobs(project: Project) -> Iterator[Job]:
+    """Every run in one job: the missing seeds of a condition together, those with a current record together.
 
-    With every record current a batch holds all seeds, so that a finished project has its rules too.
+    Current runs keep a job of their own, so that new data or a mark of an interrupted job still reach them.
     """
     code = training_code_version()
     for paper in project.papers.values():
         for condition in paper.conditions.values():
             runs = [run for run in project.runs if (run.paper, run.condition) == (paper.name, condition.name)]
-            missing = [
-                run for run in runs if not is_current(project.root / run.folder / "run.json", condition.version, code)
-            ]
-            together = missing or runs
-            size = len(together) if project.scale.seeds_together else 1
-            for first in range(0, len(together), size):
-                data = Path(data_path(project.data_folder, condition.config), "manifest.json")
-                yield Batch(runs=tuple(together[first : first + size]), version=condition.version, data=str(data))
+            current = [run for run in runs if _has_record(project, run, condition.version, code)]
+            missing = [run for run in runs if run not in current]
+            size = len(runs) if project.scale.seeds_together else 1
+            data = str(Path(data_path(project.data_folder, condition.config), "manifest.json"))
+            for group in (missing, current):
+                for first in range(0, len(group), size):
+                    yield Job(runs=tuple(group[first : first + size]), version=condition.version, data=data)
+
+
+def _has_record(project: Project, run: Run, version: str, code: str) -> bool:
+    folder = project.root / run.folder
+    return all((folder / file).is_file() for file in RECORD_FILES) and is_current(folder / "run.json", version, code)

@@ -28,14 +28,14 @@ class TrainingProgress:
         self.task = self.bar.add_task(label, total=steps, completed=first_step)
         self.bar.start()
 
-    def line(self, step: int, loss: float, learning_rate: float, processed: int, note: str = "") -> None:
+    def line(self, step: int, loss: float, learning_rate: float, processed: int) -> None:
         """One line for `step` steps done; `processed` counts tokens or images since the start of this process."""
         elapsed = max(time.monotonic() - self.started, 1e-9)
         remaining = elapsed / max(step - self.first_step, 1) * (self.steps - step)
         self.bar.update(self.task, completed=step)
         self.say(
             f"step {step:>6}/{self.steps}  loss {loss:7.4f}  lr {learning_rate:.2e}"
-            f"  {processed / elapsed:>9,.0f} {self.unit}/s  eta {_clock(remaining)}{note}"
+            f"  {processed / elapsed:>9,.0f} {self.unit}/s  eta {_clock(remaining)}"
         )
 
     def say(self, text: str) -> None:

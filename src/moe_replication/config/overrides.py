@@ -1,0 +1,84 @@
+"""config.yaml with what the command line lays over it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from moe_replication.config.schema import read_yaml, validate
+from moe_replication.errors import BadInput
+
+CONFIG = Path("config/config.yaml")
+# Overrides as JSON (dotted keys), set by the workflow for the commands that it runs.
+OVERRIDES_VARIABLE = "MOE_REPLICATION_OVERRIDES"
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+
+
+def parse_overrides(items: Iterable[str]) -> dict:
+    """`a.b=value` strings (YAML values) as a nested mapping; BadInput for anything else."""
+    nested: dict = {}
+    for item in items:
+        key, found, text = item.partition("=")
+        if not found or not key:
+            raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput(f"--set {item}: the value is not valid YAML; quote it") from error
+        *parents, last = key.split(".")
+        level = nested
+        for name in parents:
+            level = level.setdefault(name, {})
+            if not isinstance(level, dict):
+                raise BadInput(f"--set {item}: {name} was given a value of its own; give one or the other")
+        level[last] = value
+    return nested
+
+
+def inherited_overrides() -> list[str]:
+    """What the workflow that runs this command lays over config.yaml, as `a.b=value` strings."""
+    return [f"{key}={json.dumps(value)}" for key, value in json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}")).items()]
+
+
+def read_settings(root: Path, overrides: dict) -> dict:
+    """config.yaml below `root` with `overrides` laid over it, checked against its schema."""
+    if not (root / CONFIG).is_file():
+        raise BadInput(f"{CONFIG}: no such file in {root.resolve()}; run from the project's folder")
+    settings = _merged(read_yaml(root / CONFIG), overrides)
+    # Snakemake hands lists on its command line over as strings.
+    for name in ("papers", "conditions"):
+        if isinstance(settings.get(name), str):
+            settings[name] = [settings[name]]
+    if isinstance(settings.get("seeds"), list | int | str):
+        seeds = settings["seeds"] if isinstance(settings["seeds"], list) else [settings["seeds"]]
+        settings["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
+    validate(settings, root / SCHEMA, "config.yaml and overrides" if overrides else str(CONFIG))
+    return settings
+
+
+def changed_settings(root: Path, settings: dict) -> dict[str, object]:
+    """Dotted keys of `settings` that differ from config/config.yaml on disk."""
+    return _differences(read_yaml(root / CONFIG), settings)
+
+
+def _merged(base: dict, over: dict) -> dict:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _differences(base: dict, over: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            found |= _differences(below, value, f"{prefix}{key}.")
+        elif value != below:
+            found[prefix + key] = value
+    return found
