@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from moe_replication.config import Project, load_project
+from moe_replication.config.fingerprint import is_current, training_code_version
 from moe_replication.config.needs import parse_token_name
 from moe_replication.config.overrides import inherited_overrides, parse_overrides
 from moe_replication.config.project import parse_run_path
@@ -113,6 +114,14 @@ def collect(scale: Scale = None, overrides: Overrides = None) -> None:
     from moe_replication.statistics.collect import collect as collect_records
 
     project = _project(scale, overrides)
+    for run in project.runs:
+        record = run.folder / "run.json"
+        version = project.papers[run.paper].conditions[run.condition].version
+        if record.exists() and not is_current(record, version, training_code_version()):
+            raise BadInput(
+                f"{record}: made from other settings or training code than today's;"
+                f" train it again: rm {record}, then make replicate"
+            )
     for warning in collect_records([run.folder for run in project.runs], _results(project)):
         _say(warning)
     _say(f"collected {len(project.runs)} runs into {_results(project)}")

@@ -79,6 +79,21 @@ def test_added_seed_trains_only_that_seed(project):
     }
 
 
+def test_another_tracking_server_or_data_root_of_other_sets_trains_nothing(project, tmp_path):
+    roots = f"data={{roots: {{cifar100: {tmp_path}, wikitext-2: {tmp_path}}}}}"
+    assert project.planned(config=(*SMALL, roots)) == {}
+    assert trained(project.planned(config=(*SMALL[:3], "tracking={uri: http://127.0.0.1:1}"))) == set()
+
+
+def test_new_data_trains_current_runs_and_the_missing_one(project):
+    (project.root / "results/smoke/runs/expert-ecology/v1/seed-1/run.json").unlink()
+    manifest = project.root / "data/images/digits-10/manifest.json"
+    manifest.write_text(manifest.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    os.utime(manifest, (time.time() + 5, time.time() + 5))
+    planned = trained(project.planned())
+    assert planned == {"train_expert_ecology_v1_seed_0", "train_expert_ecology_v1_seed_1"}
+
+
 def test_deleted_record_comes_back_bit_for_bit_and_then_nothing_is_left(project):
     record = project.root / "results/smoke/runs/expert-ecology/v1/seed-1/run.json"
     before = record.read_bytes()
