@@ -15,9 +15,8 @@ from moe_replication.config import load_project
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "config/README.md")
 TEXT = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
-COMMANDS = sorted(
-    {line.split("#")[0].strip() for text in TEXT.values() for line in re.findall(r"^    (make .*)$", text, re.M)}
-)
+LINES = [line for text in TEXT.values() for line in re.findall(r"^    (make .*)$", text, re.M)]
+COMMANDS = sorted({line.split("#")[0].strip() for line in LINES})
 
 
 def recipe(command: str) -> str:
