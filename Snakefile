@@ -33,23 +33,33 @@ localrules:
 rule all:
     default_target: True
     input:
+        # Named here too: a deleted record would otherwise not be missed while the tables made from it are there.
+        run_files(),
         COMPARISONS,
         scorecard_files(),
         figure_files("png"),
         mirror_files(),
+    message:
+        f"everything is there at scale {SCALE}"
 
 
 rule trained:
     input:
-        records(),
+        run_files(),
+    message:
+        "every run is trained"
 
 
 rule compared:
     input:
         COMPARISONS,
         scorecard_files(),
+    message:
+        "every claim is judged"
 
 
 rule drawn:
     input:
         figure_files("png"),
+    message:
+        "every figure is drawn"

@@ -69,6 +69,11 @@ def test_deleted_record_trains_one_run(project):
     assert project.planned() == {"train_expert_threshold_tc_seed_1": 1} | AFTER_TRAINING
 
 
+def test_deleted_curve_trains_one_run(project):
+    (project.root / "results/smoke/runs/expert-ecology/v1/seed-0/curve.parquet").unlink()
+    assert trained(project.planned()) == {"train_expert_ecology_v1_seed_0"}
+
+
 def test_added_seed_trains_only_that_seed(project):
     config = (SMALL[0], SMALL[1], "seeds=[0,1,2]", SMALL[3])
     output = project.snakemake("--dry-run", config=config).stdout

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from moe_replication.config import load_project
 from moe_replication.config.fingerprint import code_version, training_code_version
-from moe_replication.config.jobs import training_jobs
+from moe_replication.config.jobs import RECORD_FILES, training_jobs
 from moe_replication.config.needs import EMBEDDED_TEXT
 from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
@@ -33,9 +33,14 @@ wildcard_constraints:
 os.environ[OVERRIDES_VARIABLE] = json.dumps(changed_settings(PROJECT.root, config))
 
 
-def records(file="run.json"):
-    """One file of every run directory."""
-    return [f"{run.folder}/{file}" for run in PROJECT.runs]
+def records():
+    """The record of every run."""
+    return [f"{run.folder}/run.json" for run in PROJECT.runs]
+
+
+def run_files():
+    """Every file of every run directory."""
+    return [f"{run.folder}/{file}" for run in PROJECT.runs for file in RECORD_FILES]
 
 
 def scorecard_files():

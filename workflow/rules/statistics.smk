@@ -6,11 +6,7 @@ COMPARISONS = [f"{RESULTS}/{name}.parquet" for name in ("summary", "comparisons"
 
 rule collect:
     input:
-        records(),
-        records("curve.parquet"),
-        records("experts.parquet"),
-        records("cost.json"),
-        records("environment.json"),
+        run_files(),
     output:
         report(TABLES[0], category="Tables", caption="../report/tables.rst", labels={"table": "runs"}),
         TABLES[1:],

@@ -48,14 +48,10 @@ def read_settings(root: Path, overrides: dict) -> dict:
     """config.yaml below `root` with `overrides` laid over it, checked against its schema."""
     if not (root / CONFIG).is_file():
         raise BadInput(f"{CONFIG}: no such file in {root.resolve()}; run from the project's folder")
-    settings = _merged(read_yaml(root / CONFIG), overrides)
-    # Snakemake hands lists on its command line over as strings.
-    for name in ("papers", "conditions"):
-        if isinstance(settings.get(name), str):
+    settings = _merged(read_yaml(root / CONFIG), _scalars(overrides))
+    for name in ("papers", "conditions", "seeds"):
+        if settings.get(name) is not None and not isinstance(settings[name], list):
             settings[name] = [settings[name]]
-    if isinstance(settings.get("seeds"), list | int | str):
-        seeds = settings["seeds"] if isinstance(settings["seeds"], list) else [settings["seeds"]]
-        settings["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
     validate(settings, root / SCHEMA, "config.yaml and overrides" if overrides else str(CONFIG))
     return settings
 
@@ -63,6 +59,18 @@ def read_settings(root: Path, overrides: dict) -> dict:
 def changed_settings(root: Path, settings: dict) -> dict[str, object]:
     """Dotted keys of `settings` that differ from config/config.yaml on disk."""
     return _differences(read_yaml(root / CONFIG), settings)
+
+
+def _scalars(value: object) -> object:
+    """Booleans, null and whole numbers that Snakemake's command line handed over as strings."""
+    if isinstance(value, dict):
+        return {key: _scalars(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_scalars(item) for item in value]
+    if isinstance(value, str):
+        known = {"true": True, "false": False, "null": None}
+        return known.get(value.lower(), int(value) if value.strip().isdigit() else value)
+    return value
 
 
 def _merged(base: dict, over: dict) -> dict:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from moe_replication.config.run import RoutingConfig
 
+# Rules whose cut-off is followed by a moving average in training.
+CUTOFF_RULES = ("expert_choice", "expert_threshold")
+
 
 @dataclass(kw_only=True)
 class RoutingState:

@@ -9,9 +9,7 @@ from moe_replication.config.run import RoutingConfig
 from moe_replication.distributed import mean_over_ranks
 from moe_replication.routing.balance import loss_free_bias
 from moe_replication.routing.expert_threshold import batch_cutoff, next_cutoff
-from moe_replication.routing.types import RoutingState, Selection
-
-_CUTOFF_RULES = ("expert_choice", "expert_threshold")
+from moe_replication.routing.types import CUTOFF_RULES, RoutingState, Selection
 
 
 @torch.no_grad()
@@ -34,7 +32,7 @@ def end_step(state: RoutingState, config: RoutingConfig, beta: float) -> None:
 
     `beta` is the decay at this run's horizon.
     """
-    follows_cutoff = config.rule in _CUTOFF_RULES
+    follows_cutoff = config.rule in CUTOFF_RULES
     if follows_cutoff or config.balance == "loss_free":
         load_E, cutoff_E = mean_over_ranks(torch.stack([state.load_sum_E, state.cutoff_sum_E]) / state.passes)
     if follows_cutoff:

@@ -17,6 +17,7 @@ from moe_replication.config.run import RunConfig
 from moe_replication.ecology.control_number import control_number
 from moe_replication.files import atomic_path
 from moe_replication.layers.moe import MoELayer
+from moe_replication.routing.types import CUTOFF_RULES
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import Task
 
@@ -91,7 +92,7 @@ def _settings(config: RunConfig) -> dict:
     dense = config.routing.rule == "dense"
     return settings | {
         "rule": config.routing.rule,
-        "pool_tokens": config.pool_tokens if config.routing.rule in ("expert_choice", "expert_threshold") else None,
+        "pool_tokens": config.pool_tokens if config.routing.rule in CUTOFF_RULES else None,
         "control_number": control_number(*factors) if ecology else None,
         "experts": None if dense else config.moe.experts,
         "dataset": config.data.set,
