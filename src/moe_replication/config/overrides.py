@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _scalars(value: object) -> object:
         return [_scalars(item) for item in value]
     if isinstance(value, str):
         known = {"true": True, "false": False, "null": None}
-        return known.get(value.lower(), int(value) if value.strip().isdigit() else value)
+        return known.get(value.lower(), int(value) if re.fullmatch(r"-?\d+", value) else value)
     return value
 
 

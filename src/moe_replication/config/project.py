@@ -253,7 +253,7 @@ def _chosen(papers: dict[str, Paper], wanted: list[str]) -> dict[str, Paper]:
 def _unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
     close = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return BadInput(f"unknown {what}: {name!r}{hint} (known: {', '.join(known)})")
+    return BadInput(f"unknown {what}: {name!r}{hint} (known: {', '.join(sorted(known))})")
 
 
 def _shown(path: Path, root: Path) -> str:
