@@ -55,6 +55,16 @@ def test_curves_average_over_seeds_where_all_measured():
     assert validation["ci_high"][0] == pytest.approx(4.5 + half, abs=1e-3)
 
 
+def test_difference_to_dense_pairs_by_seed():
+    """Seed 0: 3.9 - 4.0, seed 1: 4.8 - 5.0; the mean is -0.15 although the unpaired spread is 0.9."""
+    others = CURVES.with_columns(condition=pl.lit("et"), val_loss=pl.Series([None, 3.9, None, 4.8]))
+    data = loss.curve_data(RUNS, pl.concat([CURVES, others])).filter(pl.col("series") == "difference")
+    assert data["condition"].unique().to_list() == ["et"]
+    assert data["mean"].to_list() == pytest.approx([-0.15])
+    half = 12.7062 * (0.1 / 2**0.5) / 2**0.5
+    assert data["ci_low"][0] == pytest.approx(-0.15 - half, abs=1e-3)
+
+
 def test_training_loss_is_smoothed_within_each_run():
     data = loss.curve_data(RUNS, CURVES)
     training = data.filter(pl.col("series") == "training")

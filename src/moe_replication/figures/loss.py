@@ -16,7 +16,12 @@ CURVES = ("condition", "seed", "tokens", "train_loss", "val_loss")
 RUNS = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss")
 CURVE_OUT = ("condition", "title", "rule", "series", "tokens", "n", "mean", "ci_low", "ci_high")
 FINAL_OUT = ("panel", "condition", "title", "seed", "pool_tokens", "val_loss", "train_loss", "source")
-SERIES = {"validation": "val_loss", "training": "train_loss"}
+SERIES = {"validation": "val_loss", "difference": "difference", "training": "train_loss"}
+PANELS = {
+    "validation": ("validation", "validation loss (nats / token)"),
+    "difference": ("validation, minus dense", "difference, paired by seed"),
+    "training": ("training, smoothed", "training loss (nats / token)"),
+}
 POOL_SERIES = {
     "train_loss": style.Look(colour=style.SKY, marker="v", line="--"),
     "val_loss": style.CONDITION_LOOKS["ec-batch"],
@@ -24,19 +29,30 @@ POOL_SERIES = {
 
 
 def curve_data(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
-    """Mean loss with 95 % t interval over seeds per condition and token count; training loss smoothed."""
+    """Mean loss with 95 % t interval over seeds per condition and token count; training loss smoothed.
+
+    Series `difference` is the validation loss minus the dense model's of the same seed.
+    """
     rows = of_paper(curves, THRESHOLD, CURVES).sort("condition", "seed", "tokens")
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(CURVE_OUT, pl.String))
     span = max(1.0, rows.group_by("condition", "seed", maintain_order=True).len()["len"].median() / 20)
     smooth = pl.col("train_loss").ewm_mean(span=span, ignore_nulls=True).over("condition", "seed")
     rows = rows.with_columns(train_loss=pl.when(pl.col("train_loss").is_not_null()).then(smooth))
+    rows = _with_difference(rows)
     bands = [
         complete_band(rows, ["condition"], "tokens", column).with_columns(series=pl.lit(name))
         for name, column in SERIES.items()
     ]
     names = of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
     return pl.concat(bands).join(names, on="condition", how="left", maintain_order="left").select(CURVE_OUT)
+
+
+def _with_difference(rows: pl.DataFrame) -> pl.DataFrame:
+    dense = rows.filter(pl.col("condition") == "dense").select("seed", "tokens", dense="val_loss")
+    paired = rows.join(dense, on=["seed", "tokens"], how="left", maintain_order="left")
+    compared = (pl.col("condition") != "dense") & ~pl.col("condition").str.starts_with("d20-")
+    return paired.with_columns(difference=pl.when(compared).then(pl.col("val_loss") - pl.col("dense")))
 
 
 def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str]) -> None:
@@ -71,17 +87,21 @@ def _curve_lines(ax: Axes, bands: pl.DataFrame, order: list[str]) -> None:
 
 
 def draw_curves(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
-    """a-fig01-loss-curves: validation and smoothed training loss against tokens."""
+    """a-fig01-loss-curves: validation loss, its difference to dense, and smoothed training loss against tokens."""
     with style.styled():
         data = curve_data(tables["runs"], tables["curves"])
         if data.is_empty():
             return style.save_empty(f"no runs of paper A at scale {info.scale}", CURVE_OUT, out_base)
         order = style.condition_order(data)
-        figure, axes = style.panels(width=style.DOUBLE, height=3.3, columns=2)
-        for ax, letter, name in zip(axes[0], "ab", SERIES, strict=True):
+        shown = [name for name in SERIES if not data.filter(pl.col("series") == name)["mean"].is_null().all()]
+        figure, axes = style.panels(width=style.DOUBLE, height=3.0, columns=len(shown))
+        for ax, letter, name in zip(axes[0], "abc", shown, strict=False):
             curve_panel(ax, data.filter(pl.col("series") == name), order)
-            ax.set_ylabel(f"{name} loss (nats / token)")
-            style.panel_letter(ax, letter, f"{name}, smoothed" if name == "training" else name)
+            title, label = PANELS[name]
+            ax.set_ylabel(label)
+            style.panel_letter(ax, letter, title)
+            if name == "difference":
+                ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
         fullest = max(axes[0], key=lambda ax: len(ax.lines))
         figure.legend(*fullest.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         style.save(figure, data, out_base)
