@@ -50,7 +50,8 @@ class CheckpointFolder:
             hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
             for file in partial.iterdir():
                 _fsync(file)
-            write_json(partial / _MANIFEST, {"run_key": self.run_key, "step": step, "sha256": hashes})
+            manifest = {"run_key": self.run_key, "step": step, "dtype": str(engine.dtype), "sha256": hashes}
+            write_json(partial / _MANIFEST, manifest)
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
             _fsync(self.folder)
@@ -63,8 +64,13 @@ class CheckpointFolder:
         for folder in reversed(self._present()):
             problem = self._problem(folder)
             if problem is None:
-                extra = engine.load(self.folder, folder.name)
-                return read_json(folder / _MANIFEST)["step"], extra
+                manifest = read_json(folder / _MANIFEST)
+                if manifest["dtype"] != str(engine.dtype):
+                    raise BadInput(
+                        f"{folder}: was trained in {manifest['dtype']}, this machine would go on in {engine.dtype};"
+                        " continue on hardware of the first kind, or set engine.precision"
+                    )
+                return manifest["step"], engine.load(self.folder, folder.name)
             warnings.warn(f"{folder}: {problem}; falling back to the checkpoint before it", stacklevel=2)
         return None
 

@@ -75,6 +75,7 @@ def environment(root: Path, dtype: torch.dtype, reason: str, device: torch.devic
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
         "dtype_reason": reason,
