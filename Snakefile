@@ -26,8 +26,6 @@ include: "workflow/rules/track.smk"
 localrules:
     all,
     trained,
-    compared,
-    drawn,
 
 
 rule all:
@@ -48,18 +46,3 @@ rule trained:
         run_files(),
     message:
         "every run is trained"
-
-
-rule compared:
-    input:
-        COMPARISONS,
-        scorecard_files(),
-    message:
-        "every claim is judged"
-
-
-rule drawn:
-    input:
-        figure_files("png"),
-    message:
-        "every figure is drawn"
