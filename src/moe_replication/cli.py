@@ -94,7 +94,7 @@ def train(
     project = _project(names[0].scale, overrides)
     chosen = [project.run(name.paper, name.condition, name.seed) for name in names]
     for run in chosen:
-        version = project.papers[run.paper].conditions[run.condition].version
+        version = project.condition(run).version
         if expect is not None and version != expect:
             raise BadInput(
                 f"{run.folder}: settings have hash {version}, not {expect};"
@@ -116,7 +116,7 @@ def collect(scale: Scale = None, overrides: Overrides = None) -> None:
     project = _project(scale, overrides)
     for run in project.runs:
         record = run.folder / "run.json"
-        version = project.papers[run.paper].conditions[run.condition].version
+        version = project.condition(run).version
         if record.exists() and not is_current(record, version, training_code_version()):
             raise BadInput(
                 f"{record}: made from other settings or training code than today's;"

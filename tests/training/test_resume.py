@@ -96,15 +96,21 @@ def start_and_signal(root: Path, run: str, signum: int) -> int:
     return process.wait()
 
 
+def undisturbed_files(root: Path, run: str) -> dict[str, bytes]:
+    """What a run that nothing disturbs writes; its results are gone afterwards."""
+    finish(root, run)
+    found = files(root, run)
+    shutil.rmtree(root / "results")
+    return found
+
+
 def files(root: Path, run: str) -> dict[str, bytes]:
     return {name: (root / run / name).read_bytes() for name in RECORD}
 
 
 @pytest.mark.parametrize("run", [LANGUAGE, VISION])
 def test_killed_run_ends_with_the_same_record(project, run):
-    finish(project, run)
-    undisturbed = files(project, run)
-    shutil.rmtree(project / "results")
+    undisturbed = undisturbed_files(project, run)
     assert start_and_signal(project, run, signal.SIGKILL) == -signal.SIGKILL
     assert not (project / run / "run.json").exists()
     finish(project, run)
@@ -115,9 +121,7 @@ def test_killed_run_ends_with_the_same_record(project, run):
 
 
 def test_sigterm_writes_a_checkpoint_and_asks_to_be_queued_again(project):
-    finish(project, LANGUAGE)
-    undisturbed = files(project, LANGUAGE)
-    shutil.rmtree(project / "results")
+    undisturbed = undisturbed_files(project, LANGUAGE)
     assert start_and_signal(project, LANGUAGE, signal.SIGTERM) == 75
     assert "checkpoint written" in (project / LANGUAGE / "log.txt").read_text(encoding="utf-8")
     finish(project, LANGUAGE)
@@ -126,9 +130,7 @@ def test_sigterm_writes_a_checkpoint_and_asks_to_be_queued_again(project):
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(project):
-    finish(project, LANGUAGE)
-    undisturbed = files(project, LANGUAGE)
-    shutil.rmtree(project / "results")
+    undisturbed = undisturbed_files(project, LANGUAGE)
     start_and_signal(project, LANGUAGE, signal.SIGTERM)
     newest = max(project.glob("results/smoke/checkpoints/*/step-*"))
     state = next(newest.glob("*optim_states.pt"))

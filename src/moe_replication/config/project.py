@@ -61,9 +61,6 @@ class Condition:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
     name: str
-    title: str
-    letter: str
-    citation: str
     figures: dict[str, str]
     known_conditions: tuple[str, ...]
     conditions: dict[str, Condition]
@@ -123,6 +120,10 @@ class Project:
             for name, condition in paper.conditions.items()
             for seed in self.seeds
         )
+
+    def condition(self, run: Run) -> Condition:
+        """The row of the matrix that a run belongs to."""
+        return self.papers[run.paper].conditions[run.condition]
 
     def run(self, paper: str, condition: str, seed: int) -> Run:
         """One run by name; BadInput when the project does not hold it."""
@@ -202,9 +203,8 @@ def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> 
     schema = root / SCHEMAS / "run.schema.yaml"
     conditions = {key: _condition(paper, key, scale, roots, schema) for key in section["conditions"]}
     return Paper(
-        name=name, title=paper["title"], letter=paper["letter"], citation=paper["citation"],
-        figures=paper["figures"], known_conditions=tuple(paper["conditions"]), conditions=conditions,
-    )  # fmt: skip
+        name=name, figures=paper["figures"], known_conditions=tuple(paper["conditions"]), conditions=conditions
+    )
 
 
 def _condition(paper: dict, name: str, scale: dict, roots: dict[str, str | None], schema: Path) -> Condition:

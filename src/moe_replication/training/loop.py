@@ -67,7 +67,7 @@ def train(project: Project, run: Run) -> CheckpointFolder:
     torch.use_deterministic_algorithms(True)
     # The mode would also write NaN into every fresh buffer, gigabytes a step in ZeRO's buckets.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    condition = project.papers[run.paper].conditions[run.condition]
+    condition = project.condition(run)
     task = make_task(run, project.root / data_path(project.data_folder, run.config))
     name = (run.scale, run.paper, run.condition, run.seed)
     key = run_key(name, condition.values, task.data_sha256, training_code_version())
