@@ -43,7 +43,10 @@ replicate: $(READY) ## Run the whole DAG at SCALE and write the report
 	@echo "Figures    figures/$(SCALE)/                 (PNG, PDF, and the CSV behind each)"
 	@echo "Runs       make ui SCALE=$(SCALE)            (MLflow at http://127.0.0.1:5000)"
 
-plan: $(READY) ## Show what replicate would do at SCALE, and run nothing
+plan: $(READY) ## Show what replicate would take and do at SCALE, and run nothing
+	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	  $(BIN)/moe-replication plan --scale $(SCALE) "$$@"
+	@echo
 	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
 
 report: $(READY) ## Write results/SCALE/report.html from a finished DAG

@@ -18,6 +18,8 @@ container: "docker://python:3.11-slim"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/core.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/track.smk"
@@ -33,6 +35,8 @@ rule all:
     input:
         # Named here too: a deleted record would otherwise not be missed while the tables made from it are there.
         run_files(),
+        COLLECTED_PROBES,
+        core_files(),
         COMPARISONS,
         scorecard_files(),
         figure_files("png"),

@@ -22,6 +22,7 @@ TAXONOMY = ("pure_core", "broad_core", "weak_core", "edge", "noise", "dead")
 
 SETTINGS = (
     "rule",
+    "top_k",
     "pool_tokens",
     "temperature",
     "entropy_weight",

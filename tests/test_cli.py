@@ -14,11 +14,14 @@ COMMANDS = (
     "prepare tokens",
     "prepare images",
     "train",
+    "core",
+    "generate",
     "collect",
     "compare",
     "claims",
     "figure",
     "track",
+    "plan",
 )
 
 
@@ -45,6 +48,7 @@ def test_help_gives_an_example(command):
         (("prepare", "tokens", "nonsense"), "expected SET-VOCABULARY"),
         (("prepare", "images", "mnist"), "is no image set"),
         (("compare", "--set", "nonsense"), "expected key=value"),
+        (("plan", "--diff", "paper", "relesed"), "known: paper, released"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message):

@@ -64,13 +64,6 @@ def test_reads_a_stream_of_several_shards():
         assert np.array_equal(got, want)
 
 
-def test_epochs_counts_passes():
-    batches = LanguageBatches(np.arange(101), 5, 4, seed=0)
-    assert batches.windows == 20
-    assert batches.epochs(5) == 1.0
-    assert batches.epochs(12) == 2.4
-
-
 def test_one_batch_exactly_fits():
     LanguageBatches(np.arange(21), 5, 4, seed=0).batch(0)
     with pytest.raises(BadInput, match=r"tokens: 20, too few for a batch of 4 x 5 \+ 1"):

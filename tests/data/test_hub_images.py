@@ -129,17 +129,19 @@ def test_hub_tables_become_arrays(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     asked = []
 
-    def load_dataset(repository, configuration, split):
-        asked.append((repository, configuration, split))
+    def load_dataset(repository, configuration, revision, split):
+        asked.append((repository, configuration, revision, split))
         rows = {"img": [{"bytes": picture(9), "path": None}], "label": [4]}
         features = datasets.Features({"img": datasets.Image(), "label": datasets.Value("int64")})
         return datasets.Dataset.from_dict(rows, features=features)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    make_hub_set(tmp_path / "out", "cifar10", {"cifar10": None})
+    manifest = make_hub_set(tmp_path / "out", "cifar10", {"cifar10": None})
     images = ImageSet.open(tmp_path / "out")
-    assert asked == [("uoft-cs/cifar10", "plain_text", split) for split in ("train", "test")]
+    commit = "0b2714987fa478483af9968de7c934580d0bb9a2"
+    assert asked == [("uoft-cs/cifar10", "plain_text", commit, split) for split in ("train", "test")]
+    assert manifest["source"] == f"uoft-cs/cifar10 (plain_text), the hub at {commit}"
     assert images.train_images[0, 0, 0].tolist() == [9, 0, 255]
     assert images.test_labels.tolist() == [4]
 

@@ -35,6 +35,8 @@ ARTICLES = [
 ]
 LETTERS = np.random.default_rng(0).choice(list("abcdefghij"), size=(900, 30, 3))
 PAGES = [f"page {n} says " + " ".join(map("".join, row)) for n, row in enumerate(LETTERS)]
+WIKITEXT = "b08601e04326c79dfdd32d625aee71d232d685c3"
+FINEWEB_EDU = "87f09149ef4734204d70ed1d046ddc9ca3f2b8f9"
 TOKENS = {"vocab_size": 512, "tokenizer_megabytes": 0.02, "train_tokens": 3000, "validation_tokens": 100}
 
 
@@ -58,6 +60,11 @@ def write_pages(root, pages=PAGES):
         rows = pa.table({"text": part, "id": [f"<{text[:9]}>" for text in part]})
         pq.write_table(rows, folder / f"{index:03d}_00000.parquet", row_group_size=20)
     return root
+
+
+def at(revision):
+    """Options of `load_dataset`."""
+    return {"revision": revision, "streaming": True}
 
 
 def texts(source, split) -> list[str]:
@@ -206,9 +213,9 @@ def test_hub_gives_the_same_as_a_local_copy(tmp_path, monkeypatch):
         assert texts(hub, "validation") == texts(local, "validation")
         assert hub.facts == local.facts
     assert asked == [
-        ("Salesforce/wikitext", "wikitext-2-raw-v1", "train", {"streaming": True}),
-        ("Salesforce/wikitext", "wikitext-2-raw-v1", "validation", {"streaming": True}),
-        ("HuggingFaceFW/fineweb-edu", "sample-100BT", "train", {"streaming": True}),
+        ("Salesforce/wikitext", "wikitext-2-raw-v1", "train", at(WIKITEXT)),
+        ("Salesforce/wikitext", "wikitext-2-raw-v1", "validation", at(WIKITEXT)),
+        ("HuggingFaceFW/fineweb-edu", "sample-100BT", "train", at(FINEWEB_EDU)),
     ]
 
 
@@ -222,5 +229,9 @@ def test_lost_connection_is_one_line_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.IterableDataset.from_generator(rows))
     source = hub_source("wikitext-2", {"wikitext-2": None})
-    with pytest.raises(BadInput, match=r"data\.roots\.wikitext-2: reading stopped \(connection reset\); try again"):
+    with pytest.raises(
+        BadInput,
+        match=r"^data\.roots\.wikitext-2: reading Salesforce/wikitext stopped \(connection reset\); run the same "
+        r"command again, .*, or set data\.roots\.wikitext-2 to a local folder that holds wikitext-2-raw-v1/\*.parquet$",
+    ):
         texts(source, "train")

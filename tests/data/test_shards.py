@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moe_replication.data.shards import TokenShards, TokenStream, write_manifest, write_split
+from moe_replication.data.shard_writer import write_manifest, write_split
+from moe_replication.data.shards import TokenShards, TokenStream
 from moe_replication.data.tokenizer import BOS_ID, encode, load_tokenizer, train_tokenizer
 from moe_replication.errors import BadInput
 
@@ -59,7 +60,7 @@ def test_shards_hold_the_documents_in_order(tmp_path, tokenizer):
     assert [shard["tokens"] for shard in entry["shards"][:-1]] == [700] * (len(entry["shards"]) - 1)
     assert 0 < entry["shards"][-1]["tokens"] <= 700
     assert entry["text_bytes"] == DOCUMENTS["text"].str.len_bytes().sum()
-    assert shards.bytes_per_token("train") == entry["text_bytes"] / len(expected)
+    assert entry["bytes_per_token"] == entry["text_bytes"] / len(expected)
 
 
 def test_document_index_points_at_the_document_starts(tmp_path, tokenizer):
@@ -72,52 +73,6 @@ def test_document_index_points_at_the_document_starts(tmp_path, tokenizer):
         ids = stream[start : start + tokens].tolist()
         assert ids[0] == BOS_ID
         assert tokenizer.decode(ids[1:]) == text
-
-
-def test_limit_is_met_exactly_and_recorded(tmp_path, tokenizer):
-    manifest = write(tmp_path, tokenizer, max_tokens=1000)["splits"]["train"]
-    assert manifest["tokens"] == manifest["max_tokens"] == 1000
-    assert manifest["documents"] == TokenShards.open(tmp_path).documents("train").height < 150
-    shards = TokenShards.open(tmp_path, verify=True)
-    assert len(shards.split("train")) == shards.documents("train")["tokens"].sum() == 1000
-    ids = [index for index in np.asarray(shards.split("train")).tolist() if index != BOS_ID]
-    spelled = sum(len(tokenizer.id_to_token(index)) for index in ids)
-    assert manifest["text_bytes"] == spelled
-
-
-def test_documents_beyond_the_limit_are_not_encoded(tmp_path, tokenizer):
-    class Counting:
-        encoded = 0
-        id_to_token = tokenizer.id_to_token
-        get_vocab_size = tokenizer.get_vocab_size
-
-        def encode_batch_fast(self, texts, add_special_tokens):
-            self.encoded += len(texts)
-            return tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
-
-    counting = Counting()
-    batches = iter([DOCUMENTS, DOCUMENTS])
-    write_split(tmp_path, "train", batches, counting, max_tokens=10, shard_tokens=700)
-    assert counting.encoded == 64
-    assert next(batches).height == 150
-
-
-def test_split_without_documents_is_named(tmp_path, tokenizer):
-    with pytest.raises(BadInput, match="the validation split has no document"):
-        write_split(tmp_path, "validation", [], tokenizer, max_tokens=None, shard_tokens=700)
-
-
-def test_batches_make_no_difference(tmp_path, tokenizer):
-    for name, batches in (("one", [DOCUMENTS]), ("many", DOCUMENTS.iter_slices(7))):
-        split = write_split(tmp_path / name, "train", batches, tokenizer, max_tokens=2000, shard_tokens=700)
-        write_manifest(tmp_path / name, {"train": split}, vocab_size=512)
-    assert len({TokenShards.open(tmp_path / name).sha256 for name in ("one", "many")}) == 1
-
-
-def test_fewer_shards_than_before_leave_no_stale_file(tmp_path, tokenizer):
-    write(tmp_path, tokenizer)
-    write(tmp_path, tokenizer, shard_tokens=10**6)
-    assert sorted(path.name for path in tmp_path.glob("*.bin")) == ["train-00000.bin", "validation-00000.bin"]
 
 
 def test_fingerprint_follows_the_content(tmp_path, tokenizer):

@@ -11,7 +11,10 @@ from moe_replication.errors import BadInput
 
 LETTERS = np.random.default_rng(0).choice(list("abcdefghij"), size=(400, 20, 3))
 WORDS = pl.DataFrame(
-    {"text": [f"the expert number {n} routes " + " ".join(map("".join, row)) for n, row in enumerate(LETTERS)]}
+    {
+        "doc_id": [f"{n:03d}" for n in range(400)],
+        "text": [f"the expert number {n} routes " + " ".join(map("".join, row)) for n, row in enumerate(LETTERS)],
+    }
 )
 
 

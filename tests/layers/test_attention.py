@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moe_replication.layers.attention import CausalSelfAttention, rms_norm, rotary_angles, rotate
+from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles, rotate
 
 CPU = torch.device("cpu")
 
@@ -45,37 +45,105 @@ def test_rotation_is_in_float32_and_keeps_the_dtype():
     torch.testing.assert_close(rotate(x, cos, sin), rotate(x.float(), cos, sin).bfloat16())
 
 
-@pytest.fixture
-def attention() -> CausalSelfAttention:
-    """Width 8, two heads, random weights."""
-    module = CausalSelfAttention(8, 2)
+def test_rotation_of_two_positions_on_paper():
+    """Width 2, one frequency of 1: position p turns (1, 0) to (cos p, -sin p)."""
+    cos, sin = rotary_angles(2, 2, 10000.0, CPU)
+    turned = rotate(torch.tensor([1.0, 0.0]).repeat(1, 1, 2, 1), cos, sin)[0, 0]
+    torch.testing.assert_close(turned, torch.tensor([[1.0, 0.0], [0.54030231, -0.84147098]]))
+
+
+def test_angles_of_later_positions_are_those_of_the_whole():
+    whole, later = rotary_angles(9, 8, 10000.0, CPU), rotary_angles(4, 8, 10000.0, CPU, first=5)
+    assert all(torch.equal(part, full[5:]) for part, full in zip(later, whole, strict=True))
+
+
+WIDTH, HEADS, LENGTH = 16, 4, 6
+
+
+def _attention(kv_heads: int) -> CausalSelfAttention:
+    """Four query heads of width 4, random weights."""
+    module = CausalSelfAttention(WIDTH, HEADS, kv_heads)
     generator = torch.Generator().manual_seed(3)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     return module
 
 
-def test_attention_equals_an_explicit_loop(attention):
-    x = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(4))
-    cos, sin = rotary_angles(5, 4, 10000.0, CPU)
+@pytest.fixture(params=[1, 2, 4])
+def attention(request) -> CausalSelfAttention:
+    """Multi-query, grouped-query and multi-head attention."""
+    return _attention(request.param)
+
+
+def _inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    x = torch.randn(batch, LENGTH, WIDTH, generator=torch.Generator().manual_seed(4))
+    return x, *rotary_angles(LENGTH, WIDTH // HEADS, 10000.0, CPU)
+
+
+def _explicit(attention: CausalSelfAttention, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """One sequence (T, D), head by head and position by position."""
+    size, share = WIDTH // HEADS, HEADS // attention.kv_heads
     heads = []
-    for head in (slice(0, 4), slice(4, 8)):
-        q, k, v = (x[0] @ weight[head].T for weight in (attention.query, attention.key, attention.value))
+    for head in range(HEADS):
+        mine = slice(head * size, (head + 1) * size)
+        shared = slice(head // share * size, (head // share + 1) * size)
+        q, k, v = x @ attention.query[mine].T, x @ attention.key[shared].T, x @ attention.value[shared].T
         q, k = (rms_norm(rotate(part[None, None], cos, sin))[0, 0] for part in (q, k))
         rows = []
-        for t in range(5):
-            weights = (k[: t + 1] @ q[t] / math.sqrt(4)).softmax(0)
+        for t in range(LENGTH):
+            weights = (k[: t + 1] @ q[t] / math.sqrt(size)).softmax(0)
             rows.append(weights @ v[: t + 1])
         heads.append(torch.stack(rows))
-    expected = torch.cat(heads, dim=1) @ attention.out.T
-    torch.testing.assert_close(attention(x, cos, sin)[0], expected)
+    return torch.cat(heads, dim=1) @ attention.out.T
+
+
+def test_attention_equals_an_explicit_loop_with_gradients(attention):
+    x, cos, sin = _inputs()
+    parameters = list(attention.parameters())
+    found = attention(x, cos, sin)
+    expected = torch.stack([_explicit(attention, sequence, cos, sin) for sequence in x])
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(5))
+    gradients = (torch.autograd.grad((out * weights).sum(), parameters) for out in (found, expected))
+    for mine, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_grouped_heads_equal_repeated_ones():
+    """Two key and value heads for four query heads: heads 0 and 1 read the first, 2 and 3 the second."""
+    grouped, full = _attention(2), CausalSelfAttention(WIDTH, HEADS, HEADS)
+    with torch.no_grad():
+        for name, weight in grouped.named_parameters():
+            if name in ("key", "value"):
+                weight = weight.view(2, 4, WIDTH).repeat_interleave(2, dim=0).reshape(WIDTH, WIDTH)
+            getattr(full, name).copy_(weight)
+    torch.testing.assert_close(grouped(*_inputs()), full(*_inputs()))
+
+
+@pytest.mark.parametrize(("kv_heads", "rows"), [(1, 4), (2, 8), (4, 16)])
+def test_shapes_by_key_and_value_heads(kv_heads, rows):
+    shapes = {name: tuple(p.shape) for name, p in CausalSelfAttention(WIDTH, HEADS, kv_heads).named_parameters()}
+    assert shapes == {"query": (16, 16), "key": (rows, 16), "value": (rows, 16), "out": (16, 16)}
 
 
 def test_query_and_key_scale_do_not_matter(attention):
-    x = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(4))
-    cos, sin = rotary_angles(5, 4, 10000.0, CPU)
-    before = attention(x, cos, sin)
+    """QK norm: only the direction of queries and keys counts."""
+    inputs = _inputs()
+    before = attention(*inputs)
     with torch.no_grad():
         attention.query.mul_(50.0)
         attention.key.mul_(0.5)
-    torch.testing.assert_close(attention(x, cos, sin), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(attention(*inputs), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [(1,) * 6, (4, 1, 1), (1, 3, 2), (6,)])
+def test_cached_steps_equal_the_parallel_pass(attention, steps):
+    x, cos, sin = _inputs()
+    cache, first, parts = KVCache(), 0, []
+    for count in steps:
+        assert cache.length == first
+        here = slice(first, first + count)
+        parts.append(attention(x[:, here], cos[here], sin[here], cache))
+        first += count
+    torch.testing.assert_close(torch.cat(parts, dim=1), attention(x, cos, sin))
+    assert cache.key_BGTK.shape == cache.value_BGTK.shape == (2, attention.kv_heads, LENGTH, 4)

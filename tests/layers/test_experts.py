@@ -12,7 +12,7 @@ EXPERTS = sum(TIERS)
 @pytest.fixture
 def experts() -> Experts:
     """Six experts in three tiers of odd sizes."""
-    module = Experts(WIDTH, OUT, TIERS, HIDDEN).double()
+    module = Experts(WIDTH, OUT, TIERS, HIDDEN, "per_expert").double()
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
@@ -120,3 +120,23 @@ def test_feed_forward_on_paper():
 def test_weights_are_stored_expert_out_in(experts):
     assert [tuple(p.shape) for p in experts.up] == [(2, 3, 5), (1, 7, 5), (3, 2, 5)]
     assert [tuple(p.shape) for p in experts.down] == [(2, 4, 3), (1, 4, 7), (3, 4, 2)]
+
+
+def test_concatenated_storage_computes_the_same(experts):
+    other = Experts(WIDTH, OUT, TIERS, HIDDEN, "concatenated").double()
+    assert [tuple(p.shape) for p in other.up] == [(6, 5), (7, 5), (6, 5)]
+    assert [tuple(p.shape) for p in other.down] == [(4, 6), (4, 7), (4, 6)]
+    with torch.no_grad():
+        for up, down, (up_EHD, down_EDH) in zip(other.up, other.down, experts.stacks(), strict=True):
+            up.copy_(torch.cat(list(up_EHD)))
+            down.copy_(torch.cat(list(down_EDH), dim=1))
+    x, gates = torch.randn(9, WIDTH, dtype=torch.float64), torch.rand(9, EXPERTS)
+    mask = _masks(9)["fan-out 0 to E"]
+    cotangent = torch.randn(9, OUT, dtype=torch.float64)
+    for module in (experts, other):
+        (module(x, mask, gates) * cotangent).sum().backward()
+    assert torch.equal(experts(x, mask, gates), other(x, mask, gates))
+    torch.testing.assert_close(experts.all_outputs(x), other.all_outputs(x))
+    for tier in range(len(TIERS)):
+        torch.testing.assert_close(other.up[tier].grad, experts.up[tier].grad.flatten(0, 1))
+        torch.testing.assert_close(other.down[tier].grad, torch.cat(list(experts.down[tier].grad), dim=1))

@@ -1,3 +1,5 @@
+"""Nothing that a token becomes depends on later tokens, except under expert choice in training."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -6,35 +8,52 @@ import pytest
 import torch
 
 from moe_replication.models.gpt import GPT
-from moe_replication.models.initialization import fill_normal
 from moe_replication.routing import RoutingContext
 
 LENGTH, CHANGED_FROM = 48, 29
 
 
-def _run(config, training: bool, tokens: torch.Tensor, warming_up: bool = False):
-    """Hidden states and per-layer masks of a model whose every weight is random."""
-    config = replace(config, model=replace(config.model, layers=3), routing=replace(config.routing, capacity=0.0))
-    model = GPT(config)
-    for name, parameter in model.named_parameters():
-        fill_normal(parameter, 0.2, 0, name)
-    for index, layer in enumerate(model.moe_layers()):
-        layer.state.cutoff_E = torch.linspace(-1.0, 2.0, config.moe.experts).roll(index)
-        layer.state.bias_E = torch.linspace(-0.5, 0.5, config.moe.experts)
+@pytest.fixture
+def build(smoke, random_model):
+    """build(condition): a random model without capacity limit, which acts in training alone and on whole pools."""
+
+    def make(condition: str) -> GPT:
+        config = smoke[condition]
+        return random_model(replace(config, routing=replace(config.routing, capacity=0.0)))
+
+    return make
+
+
+def _two_texts(vocab_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two batches (2, T) that differ from CHANGED_FROM on."""
+    generator = torch.Generator().manual_seed(8)
+    tokens = torch.randint(0, vocab_size, (2, LENGTH), generator=generator)
+    changed = tokens.clone()
+    changed[:, CHANGED_FROM:] = torch.randint(0, vocab_size, (2, LENGTH - CHANGED_FROM), generator=generator)
+    return tokens, changed
+
+
+def _run(model: GPT, tokens: torch.Tensor, training: bool, warming_up: bool = False):
+    """Hidden states (B, T, D), and of every MoE layer the mask and the gates (B, T, E)."""
     context = RoutingContext(training=training, pool_tokens=tokens.numel(), warming_up=warming_up)
     with torch.no_grad():
         output = model(tokens, context)
-    return output.hidden_BTD, [routed.selection.mask_NE.view(*tokens.shape, -1) for routed in output.routing]
+    masks = [routed.selection.mask_NE.view(*tokens.shape, -1) for routed in output.routing]
+    gates = [routed.selection.gates_NE.view(*tokens.shape, -1) for routed in output.routing]
+    return output.hidden_BTD, masks, gates
 
 
-def _before_and_after(config, training: bool, warming_up: bool = False):
-    generator = torch.Generator().manual_seed(8)
-    tokens = torch.randint(0, config.data.vocab_size, (2, LENGTH), generator=generator)
-    changed = tokens.clone()
-    changed[:, CHANGED_FROM:] = torch.randint(
-        0, config.data.vocab_size, (2, LENGTH - CHANGED_FROM), generator=generator
-    )
-    return (_run(config, training, one, warming_up) for one in (tokens, changed))
+def _assert_causal(model: GPT, training: bool) -> None:
+    texts = _two_texts(len(model.embedding))
+    (hidden, masks, gates), (other_hidden, other_masks, other_gates) = (_run(model, text, training) for text in texts)
+    past, future = slice(0, CHANGED_FROM), slice(CHANGED_FROM, None)
+    for mask, other in zip(masks, other_masks, strict=True):
+        assert torch.equal(mask[:, past], other[:, past])
+        assert not torch.equal(mask[:, future], other[:, future])
+    for gate, other in zip(gates, other_gates, strict=True):
+        torch.testing.assert_close(gate[:, past], other[:, past], rtol=0, atol=1e-6)
+    torch.testing.assert_close(hidden[:, past], other_hidden[:, past], rtol=0, atol=1e-6)
+    assert not torch.allclose(hidden[:, future], other_hidden[:, future])
 
 
 @pytest.mark.parametrize(
@@ -45,26 +64,41 @@ def _before_and_after(config, training: bool, warming_up: bool = False):
         ("tc-aux", True),
         ("tc-loss-free", True),
         ("et", True),
+        ("et-fallback", True),
+        ("et-normalized", True),
         ("tc-loss-free", False),
         ("et", False),
+        ("et-fallback", False),
+        ("et-released", False),
+        ("et-concat", False),
         ("ec-batch", False),
         ("ec-sequence", False),
         ("l1", True),
         ("l1", False),
     ],
 )
-def test_the_future_changes_nothing_before_it(smoke, condition, training):
-    (hidden, masks), (other_hidden, other_masks) = _before_and_after(smoke[condition], training)
-    for mask, other in zip(masks, other_masks, strict=True):
-        assert torch.equal(mask[:, :CHANGED_FROM], other[:, :CHANGED_FROM])
-        assert not torch.equal(mask[:, CHANGED_FROM:], other[:, CHANGED_FROM:])
-    torch.testing.assert_close(hidden[:, :CHANGED_FROM], other_hidden[:, :CHANGED_FROM], rtol=0, atol=1e-6)
-    assert not torch.allclose(hidden[:, CHANGED_FROM:], other_hidden[:, CHANGED_FROM:])
+def test_the_future_changes_nothing_before_it(build, condition, training):
+    _assert_causal(build(condition), training)
 
 
 @pytest.mark.parametrize(("condition", "warming_up"), [("ec-batch", False), ("et", True)])
-def test_expert_choice_in_training_looks_ahead(smoke, condition, warming_up):
+def test_expert_choice_in_training_looks_ahead(build, condition, warming_up):
     """The negative control: the same change is seen by earlier tokens."""
-    (hidden, masks), (other_hidden, other_masks) = _before_and_after(smoke[condition], True, warming_up)
+    model = build(condition)
+    texts = _two_texts(len(model.embedding))
+    (hidden, masks, _), (other_hidden, other_masks, _) = (_run(model, text, True, warming_up) for text in texts)
     assert not torch.equal(masks[0][:, :CHANGED_FROM], other_masks[0][:, :CHANGED_FROM])
     assert not torch.allclose(hidden[:, :CHANGED_FROM], other_hidden[:, :CHANGED_FROM], atol=1e-3)
+
+
+def test_expert_choice_is_causal_with_the_average_that_its_training_tracked(build):
+    model = build("ec-batch")
+    tokens, _ = _two_texts(len(model.embedding))
+    with torch.no_grad():
+        trained = model(tokens, RoutingContext(training=True, pool_tokens=tokens.numel()))
+    for layer, routed in zip(model.moe_layers(), trained.routing, strict=True):
+        layer.state.cutoff_E = routed.selection.cutoff_E
+    _assert_causal(model, training=False)
+    _, masks, _ = _run(model, tokens, training=False)
+    # k tokens of every expert in training; r > c leaves out the one whose logit is the cut-off.
+    assert trained.routing[0].selection.mask_NE.sum() - masks[0].shape[-1] == masks[0].sum() > 0

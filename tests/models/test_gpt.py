@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from moe_replication.config import load_project
 from moe_replication.config.run import RunConfig
-from moe_replication.layers.attention import rms_norm
-from moe_replication.models.gpt import GPT
-from moe_replication.models.initialization import aspect_ratio_std, fill_normal
+from moe_replication.layers.attention import rms_norm, rotary_angles
+from moe_replication.models.gpt import GPT, DenseFFN
+from moe_replication.models.initialization import fill_normal
 from moe_replication.models.tiered_moe import classification_losses
 from moe_replication.routing import RoutingContext
 from moe_replication.training.record import _counts
 
 CONTEXT = RoutingContext(training=True, pool_tokens=64, warming_up=True)
+EVALUATION = RoutingContext(training=False, pool_tokens=64)
 
 
 def _model(config: RunConfig, seed: int = 0) -> GPT:
@@ -29,65 +32,48 @@ def _tokens(config: RunConfig, batch: int = 1, length: int = 64) -> torch.Tensor
     return torch.randint(0, config.data.vocab_size, (batch, length), generator=generator)
 
 
+@pytest.fixture(scope="module")
+def paper() -> dict[str, RunConfig]:
+    """Paper A's settings at its own scale, by condition."""
+    project = load_project(Path(__file__).parents[2], {"scale": "paper", "papers": ["expert-threshold"]})
+    return {run.condition: run.config for run in project.runs}
+
+
 @pytest.mark.parametrize(
-    ("rule", "layers", "width", "heads", "total", "active"),
+    ("condition", "total", "active"),
     [
         # Paper A, models: dense 12 * 12 d^2 + 2 V d; MoE adds 60 d^2 + 16 d to every layer but the first.
-        ("dense", 12, 768, 6, 185_597_952, 185_597_952),
-        ("token_choice", 12, 768, 6, 575_016_960, 185_733_120),
-        ("expert_threshold", 12, 768, 6, 575_016_960, 185_733_120),
-        ("dense", 20, 1280, 10, 560_988_160, 560_988_160),
-        ("expert_choice", 20, 1280, 10, 2_429_153_280, 561_377_280),
+        ("dense", 185_597_952, 185_597_952),
+        ("tc", 575_016_960, 185_733_120),
+        ("ec-batch", 575_016_960, 185_733_120),
+        ("et", 575_016_960, 185_733_120),
+        ("tc-aux-concat", 575_016_960, 185_733_120),
+        # Two routed experts a token take the shared expert's place: 4 d^2 fewer in eleven layers.
+        ("et-no-shared", 549_064_704, 185_733_120),
+        ("d20-dense", 560_988_160, 560_988_160),
+        ("d20-tc-aux", 2_429_153_280, 561_377_280),
+        ("d20-et", 2_429_153_280, 561_377_280),
     ],
 )
-def test_parameter_counts_of_the_paper(smoke, rule, layers, width, heads, total, active):
-    config = smoke["tc"]
-    config = replace(
-        config,
-        data=replace(config.data, vocab_size=65536),
-        model=replace(config.model, layers=layers, width=width, heads=heads),
-        routing=replace(config.routing, rule=rule),
-    )
+def test_parameter_counts_of_the_paper(paper, condition, total, active):
+    """`active` is what a token meets at its target fan-out, routers and the whole embedding counted."""
+    config = paper[condition]
     with torch.device("meta"):
         model = GPT(config)
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    routed = sum(parameter.numel() for layer in model.moe_layers() for parameter in layer.experts.parameters())
+    idle = routed * (config.moe.experts - config.routing.top_k) // config.moe.experts
+    assert (counted, counted - idle) == (total, active)
     counts = _counts(SimpleNamespace(model=model, moe_layers=model.moe_layers, steps=1, samples_per_step=1), config)
     assert (counts["parameters_total"], counts["parameters_active"]) == (total, active)
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((8, 2), 2**-0.5), ((2, 8), 8**-0.5 * 0.5), ((4, 4), 0.5), ((3, 2, 8), 8**-0.5 * 0.5)],
-)
-def test_aspect_ratio_deviation_on_paper(shape, expected):
-    assert aspect_ratio_std(torch.empty(shape)) == pytest.approx(expected)
-
-
-def test_initial_weights_follow_the_paper(smoke):
-    config = replace(smoke["tc"], model=replace(smoke["tc"].model, width=128))
-    parameters = dict(_model(config).named_parameters())
-    zero = {name for name, p in parameters.items() if p.count_nonzero() == 0}
-    ends = (".out", ".ffn.down", ".shared_down", ".experts.down.0")
-    assert zero == {"head"} | {name for name in parameters if name.endswith(ends)}
-    d = 128
-    expected = {
-        "embedding": 1.0,
-        "blocks.0.attention.query": d**-0.5,
-        "blocks.0.ffn.up": d**-0.5,
-        "blocks.1.moe.experts.up.0": d**-0.5,
-        "blocks.1.moe.router.weight": d**-0.5,
-    }
-    for name, std in expected.items():
-        values = parameters[name].detach()
-        assert values.std().item() == pytest.approx(std, rel=0.06), name
-        assert abs(values.mean().item()) < 0.05 * std + 3 * std / math.sqrt(values.numel()), name
-
-
-def test_router_keeps_its_width_rule_when_it_is_wide(smoke):
-    """Router N(0, d^-1/2) has no aspect-ratio factor: 16 x d would be four times smaller at d = 256."""
-    config = smoke["tc"]
-    config = replace(config, model=replace(config.model, width=256))
-    router = dict(_model(config).named_parameters())["blocks.1.moe.router.weight"]
-    assert router.std().item() == pytest.approx(1 / 16, rel=0.05)
+def test_grouped_query_attention_has_fewer_parameters(paper):
+    """Two of six key and value heads, as the paper's text says: 2 * (4/6) d^2 fewer in each of 12 layers."""
+    config = paper["dense"]
+    with torch.device("meta"):
+        model = GPT(replace(config, model=replace(config.model, kv_heads=2)))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 185_597_952 - 12 * 2 * 512 * 768
 
 
 def test_models_of_a_seed_share_what_they_have_in_common(smoke):
@@ -110,6 +96,39 @@ def test_initial_loss_is_ln_of_the_vocabulary(smoke, condition):
     losses = model.token_losses(model(tokens, CONTEXT).hidden_BTD, tokens.roll(-1, 1))
     assert losses.shape == (64,)
     torch.testing.assert_close(losses, torch.full_like(losses, math.log(config.data.vocab_size)))
+
+
+def test_dense_ffn_on_paper():
+    """relu(x W_up)^2 W_down: x = (1, 2) gives the hidden (3, -1, 0), squared (9, 0, 0)."""
+    ffn = DenseFFN(2, 3)
+    with torch.no_grad():
+        ffn.up.copy_(torch.tensor([[1.0, 1.0], [1.0, -1.0], [2.0, -1.0]]))
+        ffn.down.copy_(torch.tensor([[1.0, 7.0, 7.0], [-2.0, 7.0, 7.0]]))
+    assert ffn(torch.tensor([1.0, 2.0])).tolist() == [9.0, -18.0]
+
+
+def test_block_adds_attention_and_ffn_of_the_normalised_stream(smoke, random_model):
+    config = smoke["et"]
+    model = random_model(config)
+    x = 3.0 * torch.randn(2, 8, config.model.width)
+    cos, sin = rotary_angles(8, config.model.width // config.model.heads, config.model.rope_base, x.device)
+    for block in model.blocks[:2]:
+        found, routed = block(x, cos, sin, EVALUATION)
+        stream = x + block.attention(rms_norm(x), cos, sin)
+        added = block.ffn(rms_norm(stream)) if block.is_dense else block.moe(rms_norm(stream), EVALUATION).y
+        torch.testing.assert_close(found, stream + added)
+        assert (routed is None) == block.is_dense
+    torch.testing.assert_close(routed.residual_ND, stream.flatten(0, 1))
+
+
+def test_positions_reach_the_model_through_rotation(smoke, random_model):
+    """Two equal tokens at different positions see different pasts, unless every past token is equal too."""
+    model = random_model(smoke["dense"])
+    with torch.no_grad():
+        alike = model(torch.full((1, 6), 3), EVALUATION).hidden_BTD[0]
+        mixed = model(torch.tensor([[3, 7, 3, 9, 3, 3]]), EVALUATION).hidden_BTD[0]
+    torch.testing.assert_close(alike, alike[:1].expand_as(alike))
+    assert (mixed[2] - mixed[4]).abs().max() > 1e-2
 
 
 def test_oracle_can_tell_experts_apart_at_the_start(smoke):

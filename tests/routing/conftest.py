@@ -14,19 +14,23 @@ from moe_replication.routing import RoutingContext
 
 @pytest.fixture
 def routing() -> Callable[..., RoutingConfig]:
-    """routing(**changes): paper A's settings with one expert a token and C = 0.5."""
+    """routing(rule, **changes): paper A's settings with one expert a token and C = 0.5."""
 
-    def make(**changes: object) -> RoutingConfig:
+    def make(rule: str = "token_choice", **changes: object) -> RoutingConfig:
         values = {
-            "rule": "token_choice",
+            "rule": rule,
             "top_k": 1,
             "pool": "batch",
+            "comparison": "greater",
+            "normalize_fanout": False,
+            "fallback": False,
             "ema_beta": 0.999,
             "ema_reference_steps": None,
             "ema_bias_correction": False,
             "warmup_fraction": 0.0,
             "capacity": 0.5,
             "balance": "none",
+            "balance_pool": "process",
             "aux_weight": 0.001,
             "bias_rate": 0.005,
             "renormalize": False,

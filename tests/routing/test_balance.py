@@ -3,20 +3,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moe_replication.routing.balance import auxiliary_loss, loss_free_bias
+from moe_replication.routing import RoutingState
+from moe_replication.routing.balance import auxiliary_loss, loss_free_bias, pooled_load
 
 MASK = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]).bool()
+LOAD = torch.tensor([3, 2, 1]) / 6
 
 
 def test_auxiliary_loss_on_paper():
     gates = torch.tensor([0.2, 0.4, 0.6]).repeat(6, 1)
     # f = (3/6) * (3, 2, 1) = (1.5, 1, .5)
-    assert auxiliary_loss(MASK, gates).item() == pytest.approx(1.5 * 0.2 + 0.4 + 0.5 * 0.6)
+    assert auxiliary_loss(LOAD, gates).item() == pytest.approx(1.5 * 0.2 + 0.4 + 0.5 * 0.6)
 
 
 def test_only_the_mean_gate_has_a_gradient():
     gates = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    auxiliary_loss(MASK, gates).backward()
+    auxiliary_loss(LOAD, gates).backward()
     torch.testing.assert_close(gates.grad, (torch.tensor([1.5, 1.0, 0.5]) / 6).repeat(6, 1))
 
 
@@ -31,3 +33,16 @@ def test_bias_of_busy_experts_falls_and_of_idle_ones_rises(scale):
 
 def test_bias_is_finite_without_any_load():
     assert torch.isfinite(loss_free_bias(torch.zeros(3), torch.zeros(3), 0.005)).all()
+
+
+def test_load_of_a_process_is_that_of_its_pass():
+    state = RoutingState.empty(3)
+    state.load_sum_E, state.passes = torch.tensor([0.0, 0.0, 1.0]), 1
+    torch.testing.assert_close(pooled_load(MASK, state, "process"), LOAD)
+
+
+def test_load_of_the_batch_counts_the_passes_of_the_step_so_far():
+    state = RoutingState.empty(3)
+    torch.testing.assert_close(pooled_load(MASK, state, "batch"), LOAD)
+    state.load_sum_E, state.passes = torch.tensor([0.0, 0.0, 1.0]), 1
+    torch.testing.assert_close(pooled_load(MASK, state, "batch"), torch.tensor([3 / 12, 2 / 12, 7 / 12]))

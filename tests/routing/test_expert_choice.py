@@ -10,7 +10,7 @@ from moe_replication.routing.types import target_load
 
 
 def test_every_expert_takes_its_best_two_of_six(six, routing, training, tokens_of):
-    selection = expert_choice.select(six, RoutingState.empty(3), routing(rule="expert_choice"), training)
+    selection = expert_choice.select(six, RoutingState.empty(3), routing("expert_choice"), training)
     # k = 6/3 = 2; token 4 goes nowhere, token 1 to two experts
     assert tokens_of(selection.mask_NE) == [[0, 2], [1, 5], [1, 3]]
     assert selection.cutoff_E.tolist() == pytest.approx([1.0, 1.2, 1.5])
@@ -19,7 +19,7 @@ def test_every_expert_takes_its_best_two_of_six(six, routing, training, tokens_o
 
 def test_pools_choose_by_themselves_and_cut_offs_are_averaged(six, routing, tokens_of):
     context = RoutingContext(training=True, pool_tokens=3)
-    selection = expert_choice.select(six, RoutingState.empty(3), routing(rule="expert_choice"), context)
+    selection = expert_choice.select(six, RoutingState.empty(3), routing("expert_choice"), context)
     assert tokens_of(selection.mask_NE) == [[0, 4], [1, 5], [1, 3]]
     assert selection.cutoff_E.tolist() == pytest.approx([(2.0 + 0.3) / 2, (3.0 + 1.2) / 2, (1.5 + 2.5) / 2])
 
@@ -27,7 +27,7 @@ def test_pools_choose_by_themselves_and_cut_offs_are_averaged(six, routing, toke
 def test_evaluation_passes_what_is_strictly_above_the_average_cut_off(six, routing, evaluation, tokens_of):
     state = RoutingState.empty(3)
     state.cutoff_E = torch.tensor([1.0, 1.2, 0.1])
-    selection = expert_choice.select(six, state, routing(rule="expert_choice"), evaluation)
+    selection = expert_choice.select(six, state, routing("expert_choice"), evaluation)
     # logits equal to the cut-off (tokens 2, 5 and 4) stay out
     assert tokens_of(selection.mask_NE) == [[0], [1], [1, 2, 3, 5]]
     assert torch.equal(selection.cutoff_E, state.cutoff_E)
@@ -35,7 +35,7 @@ def test_evaluation_passes_what_is_strictly_above_the_average_cut_off(six, routi
 
 def test_choosing_has_no_gradient_but_the_gate_has(six, routing, training):
     logits = six.clone().requires_grad_()
-    selection = expert_choice.select(logits, RoutingState.empty(3), routing(rule="expert_choice"), training)
+    selection = expert_choice.select(logits, RoutingState.empty(3), routing("expert_choice"), training)
     assert not selection.cutoff_E.requires_grad
     selection.gates_NE.sum().backward()
     torch.testing.assert_close(logits.grad, six.sigmoid() * (1 - six.sigmoid()))
@@ -44,7 +44,7 @@ def test_choosing_has_no_gradient_but_the_gate_has(six, routing, training):
 def test_tokens_that_do_not_fill_pools_are_refused(six, routing):
     context = RoutingContext(training=True, pool_tokens=4)
     with pytest.raises(ValueError, match="6 tokens of a forward pass do not split into pools of 4"):
-        expert_choice.select(six, RoutingState.empty(3), routing(rule="expert_choice"), context)
+        expert_choice.select(six, RoutingState.empty(3), routing("expert_choice"), context)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from moe_replication.routing.update import end_step, record_pass
 
 def _step(state, passes, config, context, beta=0.9):
     for logits in passes:
-        record_pass(state, logits, RULES[config.rule](logits, state, config, context), config)
+        record_pass(state, RULES[config.rule](logits, state, config, context))
     end_step(state, config, beta)
 
 
@@ -54,7 +54,7 @@ def test_token_choice_without_loss_free_learns_nothing(six, routing, training):
 def test_sums_are_emptied_and_recording_keeps_no_graph(six, routing, training):
     config, state = routing(rule="expert_threshold"), RoutingState.empty(3)
     logits = six.clone().requires_grad_()
-    record_pass(state, logits, RULES[config.rule](logits, state, config, training), config)
+    record_pass(state, RULES[config.rule](logits, state, config, training))
     assert state.passes == 1
     assert not state.cutoff_sum_E.requires_grad
     end_step(state, config, 0.9)

@@ -17,7 +17,7 @@ from moe_replication.config import load_project
 from moe_replication.config.run import RunConfig
 from moe_replication.data.images import write_image_set
 from moe_replication.data.manifest import file_entry
-from moe_replication.data.shards import write_manifest
+from moe_replication.data.shard_writer import write_manifest
 from moe_replication.files import write_json
 from moe_replication.routing.update import end_step
 from moe_replication.training.language import LanguageTask

@@ -34,13 +34,16 @@ def muon_calls(monkeypatch) -> list[tuple[int, ...]]:
 
 @pytest.fixture
 def settings(smoke) -> Callable[..., RunConfig]:
-    """settings(stage, precision, passes): ET at the smoke scale."""
+    """settings(stage, precision, passes, condition, **optimizer): ET at the smoke scale."""
 
-    def make(stage: int, precision: str = "float32", passes: int = 1) -> RunConfig:
-        config = smoke["et"]
+    def make(
+        stage: int, precision: str = "float32", passes: int = 1, condition: str = "et", **changes: object
+    ) -> RunConfig:
+        config = smoke[condition]
         engine = replace(config.engine, zero_stage=stage, precision=precision)
+        optimizer = replace(config.optimizer, **changes)
         training = replace(config.training, batch_size=2, micro_batch_size=2 // passes)
-        return replace(config, engine=engine, training=training)
+        return replace(config, engine=engine, training=training, optimizer=optimizer)
 
     return make
 
@@ -88,6 +91,43 @@ def test_every_matrix_is_orthogonalised_once_a_step(settings, muon_calls, stage,
             assert diagonal.max() < 1.3, name
             if rows != columns:  # a square Gaussian matrix has singular values too small for five iterations
                 assert diagonal.min() > 0.6, name
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_concatenated_experts_are_orthogonalised_as_one_matrix(settings, muon_calls, stage):
+    model, gradients, _ = _one_step(settings(stage, condition="et-concat"))
+    width, tall = model.config.width, 16 * 2 * model.config.width
+    assert {(tall, width), (width, tall)} <= set(muon_calls)
+    assert all(len(shape) == 2 for shape in muon_calls)
+    moved = dict(model.named_parameters())["blocks.1.moe.experts.up.0"].detach()
+    left, _, right = torch.linalg.svd(gradients["blocks.1.moe.experts.up.0"], full_matrices=False)
+    basis = left.T @ moved @ right.T
+    assert (basis - torch.diag(basis.diagonal())).abs().max() < 0.05 * basis.abs().max()
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_experts_under_adamw_are_never_orthogonalised(settings, muon_calls, stage):
+    model, gradients, _ = _one_step(settings(stage, condition="et-adamw"))
+    assert all(len(shape) == 2 for shape in muon_calls)
+    rate = 0.002 * (model.config.width / 768) ** -0.5 / 13
+    for name in ("blocks.1.moe.experts.up.0", "blocks.1.moe.experts.down.0"):
+        moved = dict(model.named_parameters())[name].detach()
+        torch.testing.assert_close(moved, -rate * gradients[name].sign(), rtol=0.01, atol=0)
+
+
+def test_clipping_comes_before_orthogonalisation(settings, muon_calls):
+    """Muon's first update does not feel the gradient's size; AdamW's epsilon does, and the momentum keeps it."""
+    model, gradients, engine = _one_step(settings(0, gradient_clipping=1.0))
+    norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+    weight = dict(model.named_parameters())["blocks.0.attention.query"]
+    momentum = engine.optimizer.state[weight]["momentum_buffer"]
+    torch.testing.assert_close(momentum, 0.05 * gradients["blocks.0.attention.query"] / norm, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_clipping_from_stage_1_on_is_refused(settings, stage):
+    with pytest.raises(BadInput, match=r"gradient_clipping = 1.0 needs engine.zero_stage = 0"):
+        settings(stage, gradient_clipping=1.0)
 
 
 @pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")])

@@ -43,6 +43,26 @@ def test_muon_never_gets_a_vector(smoke, router):
     assert min(parameter.ndim for parameter in groups[0]["params"]) == 2
 
 
+def test_experts_under_adamw_leave_muon_and_keep_a_rate_of_their_own(smoke):
+    config = smoke["et-adamw"]
+    model = GPT(config)
+    groups = muon_groups(model, config.optimizer, 768)
+    check_groups(model, groups)
+    names = _names(model, groups)
+    assert names["expert"] == ["blocks.1.moe.experts.up.0", "blocks.1.moe.experts.down.0"]
+    assert not any(".experts." in name for name in names["matrix"])
+    assert {"blocks.1.moe.shared_up", "blocks.1.moe.router.weight"} <= set(names["matrix"])
+    expert = groups[-1]
+    assert (expert["peak_lr"], expert["use_muon"], expert["betas"]) == (config.optimizer.expert_lr, False, (0.9, 0.95))
+
+
+def test_recipes_put_the_router_where_their_source_does(smoke):
+    for condition, group in (("et", "matrix"), ("et-released", "head")):
+        config = smoke[condition]
+        names = _names(model := GPT(config), muon_groups(model, config.optimizer, 768))
+        assert "blocks.1.moe.router.weight" in names[group]
+
+
 @pytest.mark.parametrize(("width", "scale"), [(768, 1.0), (1280, (5 / 3) ** -0.5), (192, 2.0)])
 def test_rates_scale_with_the_inverse_root_of_the_width(smoke, width, scale):
     config = smoke["dense"]
@@ -56,8 +76,10 @@ def test_rates_scale_with_the_inverse_root_of_the_width(smoke, width, scale):
 def test_rates_of_the_second_step(smoke):
     config = replace(smoke["et"].optimizer, adamw_warmup_fraction=0.4)
     # 10 steps: decay 1 - .9 * 1/10; AdamW has done 2 of 4 warm-up steps, Muon has none
-    assert learning_rates(config, 1, 10) == pytest.approx({"matrix": 0.91, "embedding": 0.455, "head": 0.455})
-    assert learning_rates(config, 0, 10) == pytest.approx({"matrix": 1.0, "embedding": 0.25, "head": 0.25})
+    second = {"matrix": 0.91, "embedding": 0.455, "head": 0.455, "expert": 0.455}
+    assert learning_rates(config, 1, 10) == pytest.approx(second)
+    first = {"matrix": 1.0, "embedding": 0.25, "head": 0.25, "expert": 0.25}
+    assert learning_rates(config, 0, 10) == pytest.approx(first)
     assert learning_rates(smoke["v1"].optimizer, 7, 10) == {"expert": 1.0, "encoder": 1.0}
 
 

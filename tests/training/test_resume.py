@@ -19,7 +19,7 @@ import yaml
 from moe_replication.config import load_project
 from moe_replication.config.needs import data_path
 from moe_replication.data.images import write_image_set
-from moe_replication.data.shards import write_manifest, write_split
+from moe_replication.data.shard_writer import write_manifest, write_split
 from moe_replication.data.tokenizer import load_tokenizer, train_tokenizer
 
 pytestmark = pytest.mark.slow

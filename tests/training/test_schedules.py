@@ -9,7 +9,12 @@ PAPER_STEPS = 19_073  # 10B tokens in batches of 524,288
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 1.0), (1, 0.91), (5, 0.55), (9, 0.19), (10, 0.1)])
 def test_linear_decay_on_paper(step, expected):
-    assert linear_decay(step, 10, 0.1) == pytest.approx(expected)
+    assert linear_decay(step, 10, 1.0, 0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 1.0), (79, 1.0), (80, 1.0), (85, 0.75), (90, 0.5), (99, 0.05)])
+def test_released_schedule_is_constant_then_linear_to_zero(step, expected):
+    assert linear_decay(step, 100, 0.2, 0.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

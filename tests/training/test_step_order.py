@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moe_replication.evaluation.routing_statistics import cutoff_deviation, expert_rows, routing_row
 from moe_replication.models.gpt import GPT
 from moe_replication.routing import RoutingContext
 from moe_replication.routing.update import end_step
+from moe_replication.training.routing_statistics import cutoff_deviation, expert_rows, routing_row
 
 
 def _logged_step(config, beta: float):
@@ -43,3 +43,16 @@ def test_row_of_expert_choice_has_even_usage(smoke):
     assert row["usage_mean"] == pytest.approx(1 / 16)
     assert row["usage_std"] == pytest.approx(0.0, abs=1e-8)
     assert (row["load_max_over_mean"], row["fanout_mean"]) == pytest.approx((1.0, 1.0))
+
+
+def test_row_tells_raw_usage_gates_and_logits_apart(smoke):
+    outputs, _ = _logged_step(smoke["et-no-warmup"], 0.9)
+    row, output = routing_row(outputs), outputs[0]
+    raw = (output.logits_NE > 0.25).float().mean().item()
+    assert row["raw_usage_mean"] == pytest.approx(raw)
+    assert row["usage_mean"] == pytest.approx(output.selection.mask_NE.float().mean().item())
+    chosen = output.logits_NE.sigmoid()[output.selection.mask_NE]
+    assert (row["gate_mean"], row["gate_std"]) == pytest.approx((chosen.mean().item(), chosen.std(correction=0).item()))
+    assert row["logit_std"] == pytest.approx(output.logits_NE.std(correction=0).item())
+    zero = (output.selection.mask_NE.sum(dim=1) == 0).float().mean().item()
+    assert row["zero_expert_share_training"] == pytest.approx(zero)

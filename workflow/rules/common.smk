@@ -6,6 +6,7 @@ import os
 from snakemake.exceptions import WorkflowError
 
 from moe_replication.config import load_project
+from moe_replication.config.figures import figure_code
 from moe_replication.config.fingerprint import code_version, training_code_version
 from moe_replication.config.jobs import RECORD_FILES, training_jobs
 from moe_replication.config.needs import EMBEDDED_TEXT
@@ -48,14 +49,9 @@ def scorecard_files():
     return [f"{RESULTS}/scorecard.{kind}" for kind in ("json", "md", "html")]
 
 
-def figure_modules():
-    """Figure name -> module that draws it, for the chosen papers."""
-    return {name: module for paper in PROJECT.papers.values() for name, module in paper.figures.items()}
-
-
 def figure_files(kind):
     """Every figure of the chosen papers."""
-    return [f"{FIGURES}/{name}.{kind}" for name in figure_modules()]
+    return [f"{FIGURES}/{name}.{kind}" for name in PROJECT.figures]
 
 
 def mirror_files():

@@ -1,9 +1,11 @@
-"""Corpora, tokenizers, token shards and image sets; shared by all scales."""
+"""Corpora, tokenizers, token shards, image sets and probe texts; shared by all scales."""
 
-TOKEN_CODE = [
-    f"data/{name}.py" for name in ("prepare", "sources", "hub", "hub_text", "docstrings", "shards", "tokenizer")
-]
-IMAGE_CODE = [f"data/{name}.py" for name in ("prepare", "images", "hub", "hub_images", "archives")]
+from moe_replication.data.code import CORPUS_CODE, DOMAIN_CODE, IMAGE_CODE, TOKEN_CODE
+
+
+def domain_roots(name):
+    """Local copies that a set of probe texts is made from, if any."""
+    return [PROJECT.roots[root] for root in ("humaneval", "gsm8k")] if name == "public" else []
 
 
 rule corpus:
@@ -17,7 +19,7 @@ rule corpus:
     priority: 100
     params:
         folder=subpath(output[0], parent=True),
-        code=code_version("data/corpus.py", "data/docstrings.py"),
+        code=code_version(*CORPUS_CODE),
     message:
         "collect the embedded text corpus"
     shell:
@@ -32,13 +34,15 @@ rule tokens:
     log:
         "logs/data/tokens-{name}.log",
     priority: 90
+    # The embedded sets take seconds.
+    threads: lambda wildcards: 1 if corpus_of_tokens(wildcards) else workflow.cores
     params:
         root=lambda wildcards: text_root(wildcards.name),
         code=code_version(*TOKEN_CODE),
     message:
         "tokenizer and shards {wildcards.name}"
     shell:
-        "moe-replication prepare tokens {wildcards.name} > {log} 2>&1"
+        "RAYON_NUM_THREADS={threads} moe-replication prepare tokens {wildcards.name} --workers {threads} > {log} 2>&1"
 
 
 rule images:
@@ -54,3 +58,22 @@ rule images:
         "image set {wildcards.name}"
     shell:
         "moe-replication prepare images {wildcards.name} > {log} 2>&1"
+
+
+rule domains:
+    input:
+        "config/corpora/domains.yaml",
+        lambda wildcards: rules.corpus.output if wildcards.name == "embedded" else [],
+    output:
+        f"{DATA}/domains/{{name}}/manifest.json",
+        f"{DATA}/domains/{{name}}/documents.parquet",
+    log:
+        "logs/data/domains-{name}.log",
+    priority: 80
+    params:
+        roots=lambda wildcards: domain_roots(wildcards.name),
+        code=code_version(*DOMAIN_CODE),
+    message:
+        "probe texts {wildcards.name}"
+    shell:
+        "moe-replication prepare domains {wildcards.name} > {log} 2>&1"

@@ -1,29 +1,34 @@
-"""One job a figure; a figure's own code, not the training code, decides whether it is drawn again."""
+"""One job a figure; its tables and the code it imports, not the training code, decide whether it is drawn again."""
 
-FIGURE_CODE = ("figures/style.py", "figures/tables.py", "figures/paper_values.py", "statistics/intervals.py")
+# What the report shows of a figure; the other files lie beside it.
+FORMS = {"png": "picture", "html": "page"}
 
-for figure_name, figure_module in figure_modules().items():
+for figure_name, figure in PROJECT.figures.items():
 
     rule:
         name:
             f"figure_{figure_name.replace('-', '_')}"
         input:
-            TABLES,
+            [f"{RESULTS}/{table}.parquet" for table in figure.tables],
             "config/paper_values.yaml",
         output:
-            report(
-                f"{FIGURES}/{figure_name}.png",
-                category=f"Figures, paper {figure_name[0].upper()}",
-                caption=f"../report/{figure_name}.rst",
-                labels={"figure": figure_name},
-            ),
-            multiext(f"{FIGURES}/{figure_name}", ".pdf", ".csv"),
+            [
+                report(
+                    f"{FIGURES}/{figure_name}.{kind}",
+                    category=f"Figures, paper {figure_name[0].upper()}",
+                    caption=f"../report/{figure_name}.rst",
+                    labels={"figure": figure_name, "form": FORMS[kind]},
+                )
+                for kind in figure.suffixes
+                if kind in FORMS
+            ],
+            [f"{FIGURES}/{figure_name}.{kind}" for kind in figure.suffixes if kind not in FORMS],
         log:
             f"{LOGS}/{figure_name}.log",
         params:
             scale=SCALE,
             name=figure_name,
-            code=code_version(f"figures/{figure_module}.py", *FIGURE_CODE),
+            code=code_version(*figure_code(figure)),
         message:
             f"draw {figure_name}"
         shell:

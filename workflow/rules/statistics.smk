@@ -40,7 +40,8 @@ rule compare:
 
 rule claims:
     input:
-        TABLES[:2],
+        TABLES,
+        f"{RESULTS}/probe-metrics.parquet",
         expand("config/claims/{paper}.yaml", paper=PROJECT.papers),
     output:
         f"{RESULTS}/scorecard.json",

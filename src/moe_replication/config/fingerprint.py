@@ -14,7 +14,7 @@ from moe_replication.files import read_json, sha256_file, sha256_json
 PACKAGE = Path(moe_replication.__file__).parent
 # Editing anything else (figures, statistics, tracking, the command line) never trains again.
 TRAINING_CODE = (
-    "routing", "layers", "models", "ecology", "training", "evaluation", "seeding.py", "distributed.py",
+    "routing", "layers", "models", "ecology", "training", "seeding.py", "distributed.py",
     "data/batches.py", "data/shards.py", "data/images.py", "config/run.py",
 )  # fmt: skip
 

@@ -14,12 +14,10 @@ RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """Runs of one condition that one job trains; `version` is the hash of their settings."""
+class RunGroup:
+    """Runs of one condition that one job takes together."""
 
     runs: tuple[Run, ...]
-    version: str
-    data: str
 
     @property
     def name(self) -> str:
@@ -39,6 +37,14 @@ class Job:
     def records(self) -> list[str]:
         """The record of every run."""
         return [f"{run.folder}/run.json" for run in self.runs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(RunGroup):
+    """Runs that one job trains; `version` is the hash of their settings."""
+
+    version: str
+    data: str
 
     @property
     def files(self) -> list[str]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moe_replication.config.claims import check_claims, load_claims
+from moe_replication.config.figures import FigureEntry, read_figures
 from moe_replication.config.fingerprint import config_version
 from moe_replication.config.overlays import Leaf, lay_over, origins, read_layer, values
 from moe_replication.config.overrides import read_settings
+from moe_replication.config.recipes import check_recipe, recipe_tree
 from moe_replication.config.run import RunConfig, build_run_config
 from moe_replication.config.schema import read_yaml, validate
 from moe_replication.errors import BadInput
@@ -61,7 +63,7 @@ class Condition:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
     name: str
-    figures: dict[str, str]
+    figures: dict[str, FigureEntry]
     known_conditions: tuple[str, ...]
     conditions: dict[str, Condition]
 
@@ -121,6 +123,11 @@ class Project:
             for seed in self.seeds
         )
 
+    @property
+    def figures(self) -> dict[str, FigureEntry]:
+        """Every figure of the chosen papers by name."""
+        return {name: entry for paper in self.papers.values() for name, entry in paper.figures.items()}
+
     def condition(self, run: Run) -> Condition:
         """The row of the matrix that a run belongs to."""
         return self.papers[run.paper].conditions[run.condition]
@@ -145,7 +152,9 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
     if scale["scale"] != settings["scale"]:
         raise BadInput(f"{_shown(scale_file, root)}: scale = {scale['scale']!r} must equal the file name")
     roots = _checked_roots(root, settings["data"]["roots"])
-    papers = {name: _paper(root, name, scale, roots) for name in settings["papers"]}
+    documents = {name: read_paper(root, name) for name in settings["papers"]}
+    check_recipe(settings["recipe"], documents.values())
+    papers = {name: _paper(root, document, scale, roots, settings["recipe"]) for name, document in documents.items()}
     known = {(paper.name, name) for paper in papers.values() for name in paper.known_conditions}
     claims = load_claims(root / "config/claims", root / SCHEMAS / "claims.schema.yaml")
     claims = [claim for claim in claims if claim["paper"] in papers]
@@ -176,20 +185,32 @@ def parse_run_path(path: str) -> RunName:
 
 def _checked_roots(root: Path, roots: dict[str, str | None]) -> dict[str, str | None]:
     for name, folder in roots.items():
-        if folder is not None and not (root / folder).is_dir():
+        if folder is None:
+            continue
+        if name == "core-bundle":
+            if not folder.startswith(("http://", "https://")) and not (root / folder).exists():
+                raise BadInput(f"data.roots.{name} = {folder!r}: no such folder or zip file; give one, a URL, or null")
+        elif not (root / folder).is_dir():
             raise BadInput(
                 f"data.roots.{name} = {folder!r}: no such folder; give the folder of a local copy, or null for the hub"
             )
     return roots
 
 
-def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> Paper:
+def read_paper(root: Path, name: str) -> dict:
+    """config/papers/{name}.yaml, checked against its schema."""
     path = root / "config/papers" / f"{name}.yaml"
     paper = read_yaml(path)
     source = _shown(path, root)
     validate(paper, root / SCHEMAS / "paper.schema.yaml", source)
     if paper["paper"] != name:
         raise BadInput(f"{source}: paper = {paper['paper']!r} must equal the file name")
+    return paper
+
+
+def _paper(root: Path, paper: dict, scale: dict, roots: dict[str, str | None], recipe: str) -> Paper:
+    name = paper["paper"]
+    source = f"config/papers/{name}.yaml"
     if name not in scale["papers"]:
         raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
     section = scale["papers"][name]
@@ -198,20 +219,25 @@ def _paper(root: Path, name: str, scale: dict, roots: dict[str, str | None]) -> 
         if key not in paper["conditions"]:
             raise _unknown(f"condition in {where}", key, paper["conditions"])
     for key, row in paper["conditions"].items():
+        if "recipe" in row and row["recipe"] not in paper.get("recipes", {}):
+            raise _unknown(f"recipe of condition {key} in {source}", row["recipe"], paper.get("recipes", {}))
         if row.get("baseline") is not None and row["baseline"] not in paper["conditions"]:
             raise _unknown(f"baseline of condition {key} in {source}", row["baseline"], paper["conditions"])
     schema = root / SCHEMAS / "run.schema.yaml"
-    conditions = {key: _condition(paper, key, scale, roots, schema) for key in section["conditions"]}
+    conditions = {key: _condition(paper, key, scale, roots, schema, recipe) for key in section["conditions"]}
     return Paper(
-        name=name, figures=paper["figures"], known_conditions=tuple(paper["conditions"]), conditions=conditions
-    )
+        name=name, figures=read_figures(paper["figures"], source), known_conditions=tuple(paper["conditions"]),
+        conditions=conditions,
+    )  # fmt: skip
 
 
-def _condition(paper: dict, name: str, scale: dict, roots: dict[str, str | None], schema: Path) -> Condition:
+def _condition(
+    paper: dict, name: str, scale: dict, roots: dict[str, str | None], schema: Path, recipe: str
+) -> Condition:
     row = paper["conditions"][name]
     section = scale["papers"][paper["paper"]]
     ours = f"ours: scale {scale['scale']}"
-    tree = read_layer(paper["defaults"], "ours")
+    tree = recipe_tree(paper, row.get("recipe", recipe))
     tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
     task = tree["task"].value
     sizes = (

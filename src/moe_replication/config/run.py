@@ -24,6 +24,7 @@ class GPTConfig:
     layers: int
     width: int
     heads: int
+    kv_heads: int
     ffn_multiple: float
     dense_first_layers: int
     soft_cap: float
@@ -35,6 +36,8 @@ class GPTConfig:
             raise BadInput(
                 f"model.heads = {self.heads} must divide model.width = {self.width} into heads of even width"
             )
+        if self.heads % self.kv_heads:
+            raise BadInput(f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +60,18 @@ class MoEConfig:
     tier_multiples: tuple[float, ...]
     shared_multiple: float
     router_hidden: int
+    storage: str
 
     def __post_init__(self) -> None:
         if len(self.tiers) != len(self.tier_multiples):
             raise BadInput(
                 f"moe.tier_multiples = {list(self.tier_multiples)} must have one entry for each of the"
                 f" {len(self.tiers)} tiers in moe.tiers"
+            )
+        if self.storage == "concatenated" and len(self.tiers) > 1:
+            raise BadInput(
+                f"moe.storage = concatenated needs experts of one width, moe.tiers = {list(self.tiers)} has several;"
+                " use per_expert"
             )
 
     @property
@@ -80,17 +89,33 @@ class MoEConfig:
 class RoutingConfig:
     rule: str
     top_k: int
-    pool: str
+    pool: str | int
+    comparison: str
+    normalize_fanout: bool
+    fallback: bool
     ema_beta: float
     ema_reference_steps: int | None
     ema_bias_correction: bool
     warmup_fraction: float
     capacity: float
     balance: str
+    balance_pool: str
     aux_weight: float
     bias_rate: float
     renormalize: bool
     evaluation_temperature: float
+
+    def __post_init__(self) -> None:
+        if self.fallback and self.rule != "expert_threshold":
+            raise BadInput(
+                f"routing.fallback = true is for expert_threshold, whose tokens can pass no cut-off;"
+                f" routing.rule = {self.rule} needs false"
+            )
+        if self.normalize_fanout and self.rule not in ("expert_choice", "expert_threshold"):
+            raise BadInput(
+                f"routing.normalize_fanout = true needs a rule with a varying fan-out (expert_choice,"
+                f" expert_threshold), not {self.rule}; set it to false"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,12 +153,16 @@ class MuonConfig:
     embedding_lr: float
     head_lr: float
     router: str
+    experts: str
+    expert_lr: float
     lr_reference_width: int
     betas: tuple[float, float]
     epsilon: float
     weight_decay: float
     adamw_warmup_fraction: float
+    decay_fraction: float
     final_lr_fraction: float
+    gradient_clipping: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,9 +184,14 @@ class TrainingConfig:
     log_every: int
     evaluate_every: int
     checkpoint_every: int
+    snapshots: tuple[float, ...]
     loss_chunk_tokens: int
 
     def __post_init__(self) -> None:
+        if list(self.snapshots) != sorted(set(self.snapshots)) or self.snapshots[-1] != 1.0:
+            raise BadInput(
+                f"training.snapshots = {list(self.snapshots)} must rise and end with 1.0, the end of training"
+            )
         if (self.tokens is None) == (self.epochs is None):
             raise BadInput(
                 f"training.tokens = {self.tokens} and training.epochs = {self.epochs}: give exactly one horizon"
@@ -210,10 +244,33 @@ class RunConfig:
                 f"training.batch_size = {self.training.batch_size} must be a multiple of micro_batch_size x"
                 f" engine.world_size = {forward}"
             )
-        if self.routing.rule == "expert_choice" and self.pool_tokens * self.routing.top_k < self.moe.experts:
+        if isinstance(self.optimizer, MuonConfig) and self.optimizer.gradient_clipping and self.engine.zero_stage:
             raise BadInput(
-                f"routing.pool = {self.routing.pool}: {self.pool_tokens} tokens leave some of {self.moe.experts}"
-                " experts without one; enlarge the pool"
+                f"optimizer.gradient_clipping = {self.optimizer.gradient_clipping} needs engine.zero_stage = 0: from"
+                " stage 1 on DeepSpeed clips after Muon has orthogonalised; set one of the two to 0"
+            )
+        if self.routing.rule in ("expert_choice", "expert_threshold"):
+            self._check_pool()
+
+    def _check_pool(self) -> None:
+        pool, name = self.pool_tokens, f"routing.pool = {self.routing.pool}"
+        mine = self.forward_tokens // self.engine.world_size
+        if pool > self.forward_tokens:
+            raise BadInput(
+                f"{name}: a forward pass holds {self.forward_tokens} tokens (micro_batch_size x sequence_length x"
+                " engine.world_size), and later layers of a pass need the choice of earlier ones, so no pool can span"
+                " passes; enlarge training.micro_batch_size or engine.world_size, or use pool = batch"
+            )
+        if self.forward_tokens % pool or (pool < mine and mine % pool):
+            raise BadInput(
+                f"{name} must divide the {self.forward_tokens} tokens of a forward pass ({mine} on each process);"
+                " choose another pool or micro_batch_size"
+            )
+        if pool % (self.data.sequence_length or 1):
+            raise BadInput(f"{name} must hold whole sequences of data.sequence_length = {self.data.sequence_length}")
+        if pool * self.routing.top_k < self.moe.experts:
+            raise BadInput(
+                f"{name}: {pool} tokens leave some of {self.moe.experts} experts without one; enlarge the pool"
             )
 
     def _check_task(self) -> None:
@@ -234,11 +291,15 @@ class RunConfig:
 
     @property
     def pool_tokens(self) -> int:
-        """Tokens that expert choice picks from: one sequence, or one forward pass over all processes."""
-        length = self.data.sequence_length or 1
+        """Tokens that experts choose from: one sequence, a number, or one forward pass over all processes."""
         if self.routing.pool == "sequence":
-            return length
-        return length * self.training.micro_batch_size * self.engine.world_size
+            return self.data.sequence_length or 1
+        return self.forward_tokens if self.routing.pool == "batch" else self.routing.pool
+
+    @property
+    def forward_tokens(self) -> int:
+        """Tokens (or images) of one forward pass over all processes."""
+        return (self.data.sequence_length or 1) * self.training.micro_batch_size * self.engine.world_size
 
     @property
     def accumulation(self) -> int:

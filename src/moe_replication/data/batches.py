@@ -46,10 +46,6 @@ class LanguageBatches:
         rows = np.stack([self._window(position) for position in positions]).astype(np.int64)
         return rows[:, :-1].copy(), rows[:, 1:].copy()
 
-    def epochs(self, steps: int) -> float:
-        """Passes over the data that `steps` steps make."""
-        return steps * self._batch / self.windows
-
     def _window(self, position: int) -> np.ndarray:
         epoch, place = divmod(position, self.windows)
         if self._order[0] != epoch:

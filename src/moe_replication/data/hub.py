@@ -51,20 +51,25 @@ def local_files(
 
 
 def load_from_hub(
-    name: str, *, repository: str, configuration: str, folder: str, split: str, **options: object
+    name: str, *, repository: str, configuration: str, revision: str, folder: str, split: str, **options: object
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """`datasets.load_dataset` whose failure, a missing network first, is a BadInput with the remedy."""
+    """`datasets.load_dataset` at a commit; its failure, a missing network first, is a BadInput with the remedy."""
     key = f"data.roots.{name}"
-    remedy = f"set {key} to a local folder that holds {folder}/*.parquet"
+    remedy = root_remedy(name, folder)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}:
         _probe_hub(key, remedy)
     import datasets
 
     try:
-        return datasets.load_dataset(repository, configuration, split=split, **options)
+        return datasets.load_dataset(repository, configuration, revision=revision, split=split, **options)
     # The hub client raises types of several HTTP libraries.
     except Exception as error:
         raise BadInput(f"{key}: null, and {repository} does not load ({one_line(error)}); {remedy}") from error
+
+
+def root_remedy(name: str, folder: str) -> str:
+    """What to set where the hub cannot be read."""
+    return f"set data.roots.{name} to a local folder that holds {folder}/*.parquet"
 
 
 def unreadable(file: Path, error: Exception) -> BadInput:

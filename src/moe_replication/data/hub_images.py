@@ -22,9 +22,13 @@ from moe_replication.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class HubSet:
-    """Where a set lives on the hub and how its tables are built; `side` is the images' edge in pixels."""
+    """Where a set lives on the hub, `revision` being a commit, and how its tables are built.
+
+    `side` is the images' edge in pixels.
+    """
 
     repository: str
+    revision: str
     configuration: str
     image: str
     label: str
@@ -33,9 +37,11 @@ class HubSet:
     test_split: str = "test"
 
 
+# The commits are those that the tasks of mteb, the embedding benchmark, pin.
 HUB_SETS = {
     "cifar10": HubSet(
         repository="uoft-cs/cifar10",
+        revision="0b2714987fa478483af9968de7c934580d0bb9a2",
         configuration="plain_text",
         image="img",
         label="label",
@@ -44,6 +50,7 @@ HUB_SETS = {
     ),
     "cifar100": HubSet(
         repository="uoft-cs/cifar100",
+        revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
         configuration="cifar100",
         image="img",
         label="fine_label",
@@ -52,6 +59,7 @@ HUB_SETS = {
     ),
     "tiny-imagenet": HubSet(
         repository="zh-plus/tiny-imagenet",
+        revision="5a77092c28e51558c5586e9c5eb71a7e17a5e43f",
         configuration="default",
         image="image",
         label="label",
@@ -82,7 +90,8 @@ def make_hub_set(
     for split in ("train", spec.test_split):
         table = _from_hub(name, spec, split) if root is None else _from_root(name, spec, Path(root), split)
         splits.append(_decode(f"{name} {split}", spec, table, max_corrupt))
-    source = f"{spec.repository} ({spec.configuration}), " + ("the hub" if root is None else "local parquet files")
+    place = f"the hub at {spec.revision}" if root is None else "local parquet files"
+    source = f"{spec.repository} ({spec.configuration}), {place}"
     return write_image_set(folder, name, splits[0], splits[1], classes=spec.classes, source=source)
 
 
@@ -110,6 +119,7 @@ def _from_hub(name: str, spec: HubSet, split: str) -> pa.Table:
         name,
         repository=spec.repository,
         configuration=spec.configuration,
+        revision=spec.revision,
         folder=spec.configuration,
         split=split,
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moe_replication.data.docstrings import text_digest
-from moe_replication.data.hub import load_from_hub, local_files, one_line, unreadable
+from moe_replication.data.hub import load_from_hub, local_files, one_line, root_remedy, unreadable
 from moe_replication.data.sources import SPLITS, TextSource, hash_split
 from moe_replication.errors import BadInput
 
@@ -32,12 +32,14 @@ _DOCUMENTS = 256
 class HubText:
     """Where a set lives on the hub and how its rows become documents.
 
-    `folder` and `pattern` locate a split's files in the repository. `articles`: rows are lines, a document is
-    the lines from one title to the next. `validation_percent`: the set has no validation split, so this share
-    of its train documents, chosen by hash, is one. `shuffle_seed`: the order of documents is drawn with it.
+    `revision` is the commit that the hub is read at, and that a local copy is taken to be of. `folder` and
+    `pattern` locate a split's files in the repository. `articles`: rows are lines, a document is the lines from one
+    title to the next. `validation_percent`: the set has no validation split, so this share of its train documents,
+    chosen by hash, is one. `shuffle_seed`: the order of documents is drawn with it.
     """
 
     repository: str
+    revision: str
     configuration: str
     folder: str
     pattern: str
@@ -50,6 +52,8 @@ class HubText:
 def _wikitext(configuration: str) -> HubText:
     return HubText(
         repository="Salesforce/wikitext",
+        # The commit in the checksums of datasets' own builds of the set.
+        revision="b08601e04326c79dfdd32d625aee71d232d685c3",
         configuration=configuration,
         folder=configuration,
         pattern="{split}-*.parquet",
@@ -63,6 +67,8 @@ HUB_TEXTS = {
     "wikitext-103": _wikitext("wikitext-103-raw-v1"),
     "fineweb-edu": HubText(
         repository="HuggingFaceFW/fineweb-edu",
+        # The commit that public projects on this set pin, for its 10BT and 100BT samples.
+        revision="87f09149ef4734204d70ed1d046ddc9ca3f2b8f9",
         configuration="sample-100BT",
         folder="sample/100BT",
         pattern="*.parquet",
@@ -94,6 +100,7 @@ def hub_source(name: str, roots: Mapping[str, str | Path | None]) -> TextSource:
     facts = {
         "name": name,
         "repository": spec.repository,
+        "revision": spec.revision,
         "configuration": spec.configuration,
         "validation_percent": spec.validation_percent,
         "order": order,
@@ -121,7 +128,7 @@ def read_articles(lines: Iterable[str]) -> Iterator[str]:
 def _open(name: str, spec: HubText, root: str | Path | None, split: str) -> Callable[[], Iterator[str]]:
     """Passes over the texts of a stored split in the order of the spec; opening reads only footers."""
     files = [] if root is None else _files(name, spec, Path(root), split)
-    with _reading(name, files):
+    with _reading(name, spec, files):
         rows = (_local_rows(files) if files else _hub_rows(name, spec, split)).select_columns("text")
         if spec.shuffle_seed is not None:
             # Interleaving row groups would end every pass with a sleep of five seconds.
@@ -129,7 +136,7 @@ def _open(name: str, spec: HubText, root: str | Path | None, split: str) -> Call
         rows = rows.with_format("polars")
 
     def texts() -> Iterator[str]:
-        with _reading(name, files):
+        with _reading(name, spec, files):
             for frame in rows.iter(_ROWS):
                 yield from frame["text"].drop_nulls()
 
@@ -159,6 +166,7 @@ def _hub_rows(name: str, spec: HubText, split: str) -> datasets.IterableDataset:
         name,
         repository=spec.repository,
         configuration=spec.configuration,
+        revision=spec.revision,
         folder=spec.folder,
         split=split,
         streaming=True,
@@ -166,7 +174,7 @@ def _hub_rows(name: str, spec: HubText, split: str) -> datasets.IterableDataset:
 
 
 @contextmanager
-def _reading(name: str, files: list[Path]) -> Iterator[None]:
+def _reading(name: str, spec: HubText, files: list[Path]) -> Iterator[None]:
     """Turn what damaged files and lost connections raise, types of several libraries, into BadInput."""
     try:
         yield
@@ -179,9 +187,10 @@ def _reading(name: str, files: list[Path]) -> Iterator[None]:
                     pass
             except (pa.ArrowException, OSError) as damage:
                 raise unreadable(file, damage) from error
+        remedy = f"or set data.roots.{name} to another local copy" if files else f"or {root_remedy(name, spec.folder)}"
         raise BadInput(
-            f"data.roots.{name}: reading stopped ({one_line(error)}); "
-            f"try again, or set data.roots.{name} to another local copy"
+            f"data.roots.{name}: reading {'' if files else spec.repository + ' '}stopped ({one_line(error)}); "
+            f"run the same command again, which goes on after the last whole shard, {remedy}"
         ) from error
 
 

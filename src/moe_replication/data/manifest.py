@@ -1,7 +1,9 @@
-"""Files named in a manifest with their sizes and hashes."""
+"""What manifests hold of files and documents: sizes and hashes."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from moe_replication.errors import BadInput
@@ -11,6 +13,14 @@ from moe_replication.files import sha256_file
 def file_entry(path: Path) -> dict:
     """{file, bytes, sha256} of a file just written."""
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def ids_sha256(doc_ids: Iterable[str]) -> str:
+    """SHA-256 (hex) of document ids in their order, a newline after each."""
+    digest = hashlib.sha256()
+    for doc_id in doc_ids:
+        digest.update(f"{doc_id}\n".encode())
+    return digest.hexdigest()
 
 
 def check_file(folder: Path, entry: dict, *, verify: bool) -> None:

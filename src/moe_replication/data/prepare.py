@@ -1,4 +1,4 @@
-"""The data steps as the command line calls them; each prints one line with counts and seconds."""
+"""The data steps as the command line calls them; each prints lines with counts and seconds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+import tokenizers
 from rich.console import Console
 
+from moe_replication.config.fingerprint import code_version
+from moe_replication.data.code import TOKEN_CODE
 from moe_replication.data.corpus import EMBEDDED_SETS, CorpusSettings, build_corpus, embedded_source
+from moe_replication.data.domains import (
+    DOMAIN_SETS,
+    DOMAINS,
+    DomainRule,
+    embedded_domains,
+    public_domains,
+    write_domains,
+)
 from moe_replication.data.hub_images import HUB_SETS, make_hub_set
 from moe_replication.data.hub_text import HUB_TEXTS, hub_source
 from moe_replication.data.images import make_digit_pairs, make_digits
-from moe_replication.data.shards import write_manifest, write_split
+from moe_replication.data.shard_writer import OtherDocuments, write_manifest, write_split
 from moe_replication.data.sources import TextSource
+from moe_replication.data.token_progress import TokenProgress, read_progress
 from moe_replication.data.tokenizer import load_tokenizer, train_tokenizer
 from moe_replication.errors import BadInput
 
@@ -60,48 +72,72 @@ def prepare_tokens(
     settings: Mapping,
     corpus_dir: Path | str,
     roots: Mapping[str, str | Path | None],
+    workers: int = 1,
 ) -> dict:
-    """Train a tokenizer on the train split of one of TEXT_SETS and write token shards.
+    """Train a tokenizer on the train split of one of TEXT_SETS and write token shards, in `workers` processes.
 
-    Embedded sets are read from `corpus_dir`, the others from roots[source] or, when that is None, the hub.
-    Returns the manifest.
+    Embedded sets are read from `corpus_dir`, the others from roots[source] or, when that is None, the hub. An
+    interrupted call is gone on with. Returns the manifest, the same for any number of workers and interruptions.
     """
-    started = time.perf_counter()
+    if workers < 1:
+        raise BadInput(f"workers: {workers} must be at least 1")
     chosen = _build(TokenSettings, settings, "data")
     out_dir = Path(out_dir)
-    (out_dir / "manifest.json").unlink(missing_ok=True)
+    for stale in (out_dir / "manifest.json", *out_dir.glob(".*.partial")):
+        stale.unlink(missing_ok=True)
     text = _text_source(source, corpus_dir, roots)
-    path = out_dir / "tokenizer.json"
-    trained = train_tokenizer(
-        path,
-        text.batches("train"),
-        vocab_size=chosen.vocab_size,
-        sample_megabytes=chosen.tokenizer_megabytes,
-    )
-    _say(f"tokenizer: {chosen.vocab_size:,} entries from {trained['sample_bytes'] / 1e6:.1f} MB", started)
+    code = {"modules": code_version(*TOKEN_CODE), "tokenizers": tokenizers.__version__}
+    made_from = {"settings": asdict(chosen), "source": text.facts, "code": code}
+    progress, line = read_progress(out_dir, made_from)
+    if line:
+        _say(f"tokens: {line}")
+    try:
+        return _make_tokens(progress, text, chosen, workers)
+    except OtherDocuments:
+        progress.remove()
+        _say(f"tokens: {source} gives other documents than before the interruption: starting over")
+        return prepare_tokens(out_dir, source, settings, corpus_dir, roots, workers)
+
+
+def _make_tokens(progress: TokenProgress, text: TextSource, chosen: TokenSettings, workers: int) -> dict:
+    """Everything that `progress` lacks, and the manifest."""
+    folder = progress.folder
+    path = folder / "tokenizer.json"
+    if progress.tokenizer is None:
+        started = time.perf_counter()
+        progress.tokenizer = train_tokenizer(
+            path, text.batches("train"), vocab_size=chosen.vocab_size, sample_megabytes=chosen.tokenizer_megabytes
+        )
+        progress.save()
+        megabytes = progress.tokenizer["sample_bytes"] / 1e6
+        _say(f"tokenizer: {chosen.vocab_size:,} entries from {megabytes:.1f} MB", started)
     started = time.perf_counter()
     tokenizer = load_tokenizer(path)
-    splits = {
-        split: write_split(
-            out_dir,
-            split,
-            text.batches(split),
-            tokenizer,
-            max_tokens=limit,
-            shard_tokens=chosen.shard_tokens,
-        )
-        for split, limit in (("train", chosen.train_tokens), ("validation", chosen.validation_tokens))
-    }
+    for split, limit in (("train", chosen.train_tokens), ("validation", chosen.validation_tokens)):
+        if split not in progress.splits:
+            progress.splits[split] = write_split(
+                folder,
+                split,
+                text.batches(split),
+                tokenizer,
+                max_tokens=limit,
+                shard_tokens=chosen.shard_tokens,
+                workers=workers,
+                whole=progress.whole.setdefault(split, []),
+                save=progress.save,
+            )
+            progress.save()
     manifest = write_manifest(
-        out_dir,
-        splits,
+        folder,
+        progress.splits,
         vocab_size=chosen.vocab_size,
-        tokenizer=trained,
+        tokenizer=progress.tokenizer,
         source=text.facts,
         settings=asdict(chosen),
     )
-    counts = ", ".join(f"{name} {part['tokens']:,}" for name, part in splits.items())
-    _say(f"tokens: {counts}; {splits['train']['bytes_per_token']:.2f} bytes per token", started)
+    progress.remove()
+    counts = ", ".join(f"{name} {part['tokens']:,}" for name, part in progress.splits.items())
+    _say(f"tokens: {counts}; {progress.splits['train']['bytes_per_token']:.2f} bytes per token", started)
     return manifest
 
 
@@ -133,6 +169,31 @@ def prepare_images(
     return manifest
 
 
+def prepare_domains(
+    out_dir: Path | str,
+    name: str,
+    rules: Mapping,
+    corpus_dir: Path | str,
+    roots: Mapping[str, str | Path | None],
+) -> dict:
+    """Make a set of DOMAIN_SETS: `embedded` by the rules in config/corpora/domains.yaml. Returns its manifest."""
+    started = time.perf_counter()
+    if name == "embedded":
+        if sorted(rules) != sorted(DOMAINS):
+            raise BadInput(f"domains: {', '.join(rules)}; rules are needed for {' and '.join(DOMAINS)}, no others")
+        chosen = {domain: _build(DomainRule, rule, f"domains.{domain}") for domain, rule in rules.items()}
+        documents, facts = embedded_domains(corpus_dir, chosen)
+    elif name == "public":
+        documents, facts = public_domains(roots)
+    else:
+        raise BadInput(f"domains: {name!r} is no set of probe texts; choose one of {', '.join(DOMAIN_SETS)}")
+    manifest = write_domains(out_dir, name, documents, facts)
+    parts = manifest["domains"].items()
+    counts = ", ".join(f"{domain} {part['documents']:,} ({part['bytes'] / 1e6:.2f} MB)" for domain, part in parts)
+    _say(f"domains: {name}, {counts}", started)
+    return manifest
+
+
 def _text_source(name: str, corpus_dir: Path | str, roots: Mapping[str, str | Path | None]) -> TextSource:
     if name in EMBEDDED_SETS:
         return embedded_source(corpus_dir, name)
@@ -154,5 +215,6 @@ def _build(kind: type[Settings], settings: Mapping, where: str) -> Settings:
     return kind(**given)
 
 
-def _say(line: str, started: float) -> None:
-    Console().print(f"{line} in {time.perf_counter() - started:.1f} s", highlight=False, markup=False, soft_wrap=True)
+def _say(line: str, started: float | None = None) -> None:
+    seconds = "" if started is None else f" in {time.perf_counter() - started:.1f} s"
+    Console().print(f"{line}{seconds}", highlight=False, markup=False, soft_wrap=True)

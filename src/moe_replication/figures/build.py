@@ -1,41 +1,36 @@
-"""Every figure by name: what draws it and which collected tables it reads."""
+"""A figure by name: its entry, its tables, its files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
+from moe_replication.config.figures import FigureEntry
 from moe_replication.errors import BadInput
-from moe_replication.figures import cutoff, deaths, ecology, loss
 from moe_replication.figures.paper_values import read_paper_values
 from moe_replication.figures.style import FigureInfo
 from moe_replication.statistics.collect import read_parquet
 
-Draw = Callable[[dict[str, pl.DataFrame], FigureInfo, Path], None]
-
-FIGURES: dict[str, tuple[Draw, tuple[str, ...]]] = {
-    "a-fig01-loss-curves": (loss.draw_curves, ("runs", "curves")),
-    "a-fig03-cutoff-usage": (cutoff.draw, ("runs", "experts")),
-    "a-fig06-pool-size": (loss.draw_pool, ("runs",)),
-    "b-dead-vs-e": (deaths.draw, ("runs",)),
-    "b-usage-by-epoch": (ecology.draw_usage, ("experts",)),
-    "b-tier-shares": (ecology.draw_shares, ("experts",)),
-}
-
 
 def draw_figure(
-    name: str, scale: str, results_root: Path | str, figures_root: Path | str, paper_values: Path | str
-) -> Path:
-    """Draw one figure from results_root/{scale}/*.parquet to figures_root/{scale}/{name}.png, .pdf and .csv.
+    name: str,
+    figures: Mapping[str, FigureEntry],
+    scale: str,
+    results_root: Path | str,
+    figures_root: Path | str,
+    paper_values: Path | str,
+) -> list[Path]:
+    """Draw one of `figures` from results_root/{scale}/*.parquet to figures_root/{scale}/{name}.*.
 
-    `paper_values` is the YAML file of the papers' own numbers. Returns the path without suffix.
+    `paper_values` is the YAML file of the papers' own numbers. Returns the files that were written.
     """
-    if name not in FIGURES:
-        raise BadInput(f"figure {name!r}: no such figure; known: {', '.join(FIGURES)}")
-    draw, needed = FIGURES[name]
-    tables = {table: read_parquet(Path(results_root) / scale / f"{table}.parquet", ("paper",)) for table in needed}
+    if name not in figures:
+        raise BadInput(f"figure {name!r}: no such figure; known: {', '.join(figures)}")
+    entry = figures[name]
+    draw = getattr(importlib.import_module(f"moe_replication.figures.{entry.module}"), entry.function)
+    folder = Path(results_root) / scale
+    tables = {table: read_parquet(folder / f"{table}.parquet", ("paper",)) for table in entry.tables}
     out_base = Path(figures_root) / scale / name
     draw(tables, FigureInfo(scale=scale, paper_values=read_paper_values(paper_values)), out_base)
-    return out_base
+    return [out_base.with_name(f"{name}.{suffix}") for suffix in entry.suffixes]

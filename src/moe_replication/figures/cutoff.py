@@ -12,9 +12,10 @@ from moe_replication.figures import style
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 
-RUNS = ("condition", "seed", "title", "rule", "pool_tokens", "experts")
+RUNS = ("condition", "title", "rule", "experts")
 EXPERTS = ("condition", "seed", "step", "layer", "expert", "usage", "cutoff_deviation")
 OUT = ("condition", "title", "rule", "series", "step", "n", "experts_averaged", "mean", "sd", "one_expert")
+LARGEST_POOL_FIRST = ("ec-batch", "ec-64k", "ec-8k", "ec-sequence")
 SERIES = {
     "cutoff_deviation": "cut-off minus its running mean (logits)",
     "usage": "tokens going to an expert (%)",
@@ -22,15 +23,10 @@ SERIES = {
 
 
 def compared_conditions(runs: pl.DataFrame) -> list[str]:
-    """EC with the largest pool and the main ET condition: the pair that differs only in the rule."""
-    rows = of_paper(runs, THRESHOLD, RUNS).filter(~pl.col("condition").str.starts_with("d20-"))
-    chosen = []
-    for rule in ("expert_choice", "expert_threshold"):
-        of_rule = rows.filter(pl.col("rule") == rule).sort(
-            pl.col("pool_tokens"), pl.col("condition").str.len_chars() * -1, descending=True, nulls_last=True
-        )
-        chosen += of_rule["condition"].head(1).to_list()
-    return chosen
+    """EC with the largest pool that was run and the main ET condition: the pair that differs only in the rule."""
+    present = set(of_paper(runs, THRESHOLD, RUNS)["condition"])
+    choice = [name for name in LARGEST_POOL_FIRST if name in present]
+    return [*choice[:1], *(["et"] if "et" in present else [])]
 
 
 def cutoff_data(runs: pl.DataFrame, experts: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Paper A: loss curves, final losses, and loss against the routing pool."""
+"""Paper A: loss curves, final losses, and loss and CORE against the routing pool."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from moe_replication.figures import style
+from moe_replication.figures.curves import lines, show_late, smoothed
+from moe_replication.figures.efficiency import efficiency_bar, efficiency_rows
+from moe_replication.figures.paper_values import of_metric
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
 from moe_replication.statistics.intervals import mean_interval
 
+POOLS = ("ec-sequence", "ec-8k", "ec-64k", "ec-batch")
+TABLE_1 = ("dense", "tc", "tc-aux", "tc-loss-free", *POOLS, "et")
+# Model size -> its conditions in Figure 1, the dense model first.
+SIZES = {
+    "d12": ("dense", "tc", "tc-aux", "tc-loss-free", "ec-sequence", "ec-batch", "et"),
+    "d20": ("d20-dense", "d20-tc-aux", "d20-ec", "d20-et"),
+}
 CURVES = ("condition", "seed", "tokens", "train_loss", "val_loss")
-RUNS = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss")
-CURVE_OUT = ("condition", "title", "rule", "series", "tokens", "n", "mean", "ci_low", "ci_high")
-FINAL_OUT = ("panel", "condition", "title", "seed", "pool_tokens", "val_loss", "train_loss", "source")
+RUNS = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss", "core")
+CURVE_OUT = ("size", "condition", "title", "rule", "series", "tokens", "n", "mean", "ci_low", "ci_high")
+FINAL_OUT = ("panel", "condition", "title", "seed", "pool_tokens", "val_loss", "train_loss", "core", "source")
 SERIES = {"validation": "val_loss", "difference": "difference", "training": "train_loss"}
 PANELS = {
     "validation": ("validation", "validation loss (nats / token)"),
@@ -23,25 +33,34 @@ PANELS = {
     "training": ("training, smoothed", "training loss (nats / token)"),
 }
 POOL_SERIES = {
-    "train_loss": style.Look(colour=style.SKY, marker="v", line="--"),
-    "val_loss": style.CONDITION_LOOKS["ec-batch"],
+    "train_loss": ("training", style.Look(colour=style.SKY, marker="v", line="--")),
+    "val_loss": ("validation", style.CONDITION_LOOKS["ec-batch"]),
+    "core": ("CORE", style.CONDITION_LOOKS["ec-batch"]),
 }
+
+
+def with_core(runs: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFrame:
+    """`runs` with the column core (%) of the probes' metrics, null where CORE was not run."""
+    if "core" not in metrics.columns:
+        return runs.with_columns(core=pl.lit(None, pl.Float64))
+    found = metrics.select("paper", "condition", "seed", "core")
+    return runs.join(found, on=["paper", "condition", "seed"], how="left", maintain_order="left")
 
 
 def curve_data(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
     """Mean loss with 95 % t interval over seeds per condition and token count; training loss smoothed.
 
-    Series `difference` is the validation loss minus the dense model's of the same seed.
+    Series `difference` is the validation loss minus the dense model's of the same size and seed.
     """
-    rows = of_paper(curves, THRESHOLD, CURVES).sort("condition", "seed", "tokens")
+    sizes = {name: size for size, names in SIZES.items() for name in names}
+    rows = of_paper(curves, THRESHOLD, CURVES).filter(pl.col("condition").is_in(list(sizes)))
+    rows = rows.sort("condition", "seed", "tokens")
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(CURVE_OUT, pl.String))
-    span = max(1.0, rows.group_by("condition", "seed", maintain_order=True).len()["len"].median() / 20)
-    smooth = pl.col("train_loss").ewm_mean(span=span, ignore_nulls=True).over("condition", "seed")
-    rows = rows.with_columns(train_loss=pl.when(pl.col("train_loss").is_not_null()).then(smooth))
+    rows = smoothed(rows, "train_loss").with_columns(size=pl.col("condition").replace_strict(sizes))
     rows = _with_difference(rows)
     bands = [
-        complete_band(rows, ["condition"], "tokens", column).with_columns(series=pl.lit(name))
+        complete_band(rows, ["size", "condition"], "tokens", column).with_columns(series=pl.lit(name))
         for name, column in SERIES.items()
     ]
     names = of_paper(runs, THRESHOLD, RUNS).select("condition", "title", "rule").unique("condition", keep="first")
@@ -49,69 +68,70 @@ def curve_data(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_difference(rows: pl.DataFrame) -> pl.DataFrame:
-    dense = rows.filter(pl.col("condition") == "dense").select("seed", "tokens", dense="val_loss")
-    paired = rows.join(dense, on=["seed", "tokens"], how="left", maintain_order="left")
-    compared = (pl.col("condition") != "dense") & ~pl.col("condition").str.starts_with("d20-")
+    dense = [names[0] for names in SIZES.values()]
+    base = rows.filter(pl.col("condition").is_in(dense)).select("size", "seed", "tokens", dense="val_loss")
+    paired = rows.join(base, on=["size", "seed", "tokens"], how="left", maintain_order="left")
+    compared = ~pl.col("condition").is_in(dense)
     return paired.with_columns(difference=pl.when(compared).then(pl.col("val_loss") - pl.col("dense")))
 
 
-def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str]) -> None:
+def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str], *, below: float = 0.08, inset: bool = True) -> None:
     """One line with band per condition; long runs show the last two thirds, with all of it in an inset."""
-    _curve_lines(ax, bands, order)
-    last = bands["tokens"].max()
-    late = bands.filter(pl.col("tokens") >= last / 3)
-    if late["tokens"].n_unique() > 3:
-        low, high = late["mean"].min(), late["mean"].max()
-        ax.set_ylim(low - 0.08 * (high - low), high + 0.03 * (high - low))
-        ax.set_xlim(last / 3, last * 1.02)
-        inset = ax.inset_axes([0.62, 0.58, 0.36, 0.4])
-        _curve_lines(inset, bands, order)
-        inset.set_title("all of training", fontsize=6.5, pad=2)
-        inset.tick_params(labelsize=6)
-        inset.xaxis.set_major_formatter(style.short_numbers)
+    lines(ax, bands, order, along="tokens")
+    if show_late(ax, bands, "tokens", below=below) and inset:
+        whole = ax.inset_axes([0.62, 0.58, 0.36, 0.4])
+        lines(whole, bands, order, along="tokens", markers=False)
+        whole.set_title("all of training", fontsize=6.5, pad=2)
+        whole.tick_params(labelsize=6)
+        whole.xaxis.set_major_formatter(style.short_numbers)
     ax.set_xlabel("training tokens")
     ax.xaxis.set_major_formatter(style.short_numbers)
 
 
-def _curve_lines(ax: Axes, bands: pl.DataFrame, order: list[str]) -> None:
-    for condition in order:
-        rows = bands.filter(pl.col("condition") == condition)
-        if rows.is_empty():
-            continue
-        look = style.condition_look(condition, rows["rule"][0])
-        label = style.condition_label(rows["title"][0] or condition, rows["n"].to_list())
-        dots = {"marker": look.marker if rows.height <= 15 else None, "markersize": 3}
-        ax.plot(rows["tokens"], rows["mean"], look.line, color=look.colour, label=label, **dots)
-        band = rows.drop_nulls(["ci_low", "ci_high"])
-        ax.fill_between(band["tokens"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
-
-
 def draw_curves(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
-    """a-fig01-loss-curves: validation loss, its difference to dense, and smoothed training loss against tokens."""
+    """a-fig01-loss-curves: validation loss with the token-efficiency bar, its difference to dense, training loss.
+
+    One row of panels per model size.
+    """
     with style.styled():
         data = curve_data(tables["runs"], tables["curves"])
         if data.is_empty():
             return style.save_empty(f"no runs of paper A at scale {info.scale}", CURVE_OUT, out_base)
         order = style.condition_order(data)
+        curves = of_paper(tables["curves"], THRESHOLD, CURVES)
+        sizes = [size for size in SIZES if size in data["size"]]
         shown = [name for name in SERIES if not data.filter(pl.col("series") == name)["mean"].is_null().all()]
-        figure, axes = style.panels(width=style.DOUBLE, height=3.0, columns=len(shown))
-        for ax, letter, name in zip(axes[0], "abc", shown, strict=False):
-            curve_panel(ax, data.filter(pl.col("series") == name), order)
+        height = 0.6 + 2.4 * len(sizes)
+        figure, axes = style.panels(width=style.DOUBLE, height=height, rows=len(sizes), columns=len(shown))
+        handles = {}
+        for (row, name), ax, letter in zip(_cells(sizes, shown), axes.flat, "abcdef", strict=False):
+            bands = data.filter((pl.col("series") == name) & (pl.col("size") == row))
             title, label = PANELS[name]
+            style.panel_letter(ax, letter, f"{title}, {row}" if len(sizes) > 1 else title)
+            if bands.is_empty():
+                style.say(ax, f"no {title} loss of {row}")
+                continue
+            room = 0.4 if name == "validation" else 0.08  # for the sentence on token efficiency
+            curve_panel(ax, bands, order, below=room, inset=name != "difference")
             ax.set_ylabel(label)
-            style.panel_letter(ax, letter, title)
             if name == "difference":
                 ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
-        fullest = max(axes[0], key=lambda ax: len(ax.lines))
-        figure.legend(*fullest.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        style.save(figure, data, out_base)
+            if name == "validation":
+                efficiency_bar(ax, curves, row, info.paper_values)
+            handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+        style.save(figure, pl.concat([data, efficiency_rows(curves, sizes)], how="diagonal_relaxed"), out_base)
+
+
+def _cells(rows: list[str], columns: list[str]) -> list[tuple[str, str]]:
+    return [(row, column) for row in rows for column in columns]
 
 
 def final_data(runs: pl.DataFrame, info: FigureInfo) -> pl.DataFrame:
-    """Final losses of every run, by panel; the paper's values join only at scale `paper`."""
+    """Final losses and CORE of every run of Table 1, by panel; the paper's values join only at scale `paper`."""
     rows = of_paper(runs, THRESHOLD, RUNS).filter(pl.col("val_loss").is_not_null())
-    rows = rows.with_columns(source=pl.lit("run"))
-    pools = rows.filter(pl.col("condition").str.starts_with("ec-") | (pl.col("condition") == "et"))
+    rows = rows.filter(pl.col("condition").is_in(TABLE_1)).with_columns(source=pl.lit("run"))
+    pools = rows.filter(pl.col("condition").is_in([*POOLS, "et"]))
     parts = [rows.with_columns(panel=pl.lit("condition")), pools.with_columns(panel=pl.lit("pool"))]
     parts = [part.select(FINAL_OUT) for part in parts]
     if info.scale == "paper":
@@ -120,10 +140,11 @@ def final_data(runs: pl.DataFrame, info: FigureInfo) -> pl.DataFrame:
 
 
 def _paper_rows(values: pl.DataFrame, conditions: list[str]) -> pl.DataFrame:
-    losses = values.filter((pl.col("paper") == THRESHOLD) & pl.col("metric").is_in(["val_loss", "train_loss"]))
-    wide = losses.pivot(on="metric", index=["condition", "pool_tokens", "label"], values="value")
+    table = [of_metric(values, metric, "A, Table 1") for metric in ("val_loss", "core")]
+    found = pl.concat([*table, of_metric(values, "train_loss", "A, Figure 6")])
+    wide = found.pivot(on="metric", index=["condition", "pool_tokens", "label"], values="value")
     wide = wide.with_columns(title=pl.col("label"), source=pl.lit("paper"), seed=pl.lit(None, pl.Int64))
-    missing = [pl.lit(None, pl.Float64).alias(name) for name in SERIES.values() if name not in wide.columns]
+    missing = [pl.lit(None, pl.Float64).alias(name) for name in POOL_SERIES if name not in wide.columns]
     wide = wide.with_columns(missing)
     by_condition = wide.filter(pl.col("condition").is_in(conditions)).with_columns(panel=pl.lit("condition"))
     by_pool = wide.drop_nulls("pool_tokens").with_columns(panel=pl.lit("pool"))
@@ -151,31 +172,35 @@ def condition_panel(ax: Axes, data: pl.DataFrame, rules: dict[str, str | None]) 
     ax.set_xlabel("final validation loss (nats / token)")
 
 
-def pool_panel(ax: Axes, data: pl.DataFrame) -> None:
-    """EC's training and validation loss against its pool, with ET's as horizontal bands."""
-    own = data.filter(pl.col("source") == "run")
-    for metric, look in POOL_SERIES.items():
-        name = "training" if metric == "train_loss" else "validation"
-        choice = own.filter(pl.col("condition").str.starts_with("ec-")).drop_nulls(["pool_tokens", metric])
-        sizes = choice["pool_tokens"].unique().sort().to_list()
-        groups = [choice.filter(pl.col("pool_tokens") == size)[metric].to_list() for size in sizes]
-        aside = 0.95 if metric == "train_loss" else 1.05  # side by side where the two nearly agree
-        for size, values in zip(sizes, groups, strict=True):
-            style.seed_points(ax, size * aside, values, look)
-        if sizes:
-            means = [mean_interval(values).mean for values in groups]
-            label = style.condition_label(f"EC {name}", [len(values) for values in groups])
-            at = [size * aside for size in sizes]
-            ax.plot(at, means, look.line, color=look.colour, linewidth=1.0, label=label)
-        _threshold_band(ax, own.filter(pl.col("condition") == "et")[metric].drop_nulls().to_list(), name, look.line)
-        reported = data.filter(pl.col("source") == "paper").drop_nulls(["pool_tokens", metric])
-        for size, value in reported.select("pool_tokens", metric).iter_rows():
-            style.paper_point(ax, size, value, look.marker)
+def pool_panel(ax: Axes, data: pl.DataFrame, metrics: tuple[str, ...], label: str) -> None:
+    """EC's metrics against its pool, with ET's as horizontal bands."""
+    for number, metric in enumerate(metrics):
+        aside = 1 + 0.1 * (number - (len(metrics) - 1) / 2)  # side by side where two metrics nearly agree
+        _pool_line(ax, data, metric, aside)
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(style.short_powers)
     ax.margins(x=0.15)
     ax.set_xlabel("tokens in the routing pool (log scale)")
-    ax.set_ylabel("loss (nats / token)")
+    ax.set_ylabel(label)
+
+
+def _pool_line(ax: Axes, data: pl.DataFrame, metric: str, aside: float) -> None:
+    name, look = POOL_SERIES[metric]
+    own = data.filter(pl.col("source") == "run")
+    choice = own.filter(pl.col("condition").is_in(POOLS)).drop_nulls(["pool_tokens", metric])
+    sizes = choice["pool_tokens"].unique().sort().to_list()
+    groups = [choice.filter(pl.col("pool_tokens") == size)[metric].to_list() for size in sizes]
+    for size, values in zip(sizes, groups, strict=True):
+        style.seed_points(ax, size * aside, values, look)
+    if sizes:
+        means = [mean_interval(values).mean for values in groups]
+        label = style.condition_label(f"EC {name}", [len(values) for values in groups])
+        at = [size * aside for size in sizes]
+        ax.plot(at, means, look.line, color=look.colour, linewidth=1.0, label=label)
+    _threshold_band(ax, own.filter(pl.col("condition") == "et")[metric].drop_nulls().to_list(), name, look.line)
+    reported = data.filter(pl.col("source") == "paper").drop_nulls(["pool_tokens", metric])
+    for size, value in reported.select("pool_tokens", metric).iter_rows():
+        style.paper_point(ax, size, value, look.marker)
 
 
 def _threshold_band(ax: Axes, values: list[float], name: str, line: str) -> None:
@@ -190,26 +215,38 @@ def _threshold_band(ax: Axes, values: list[float], name: str, line: str) -> None
 
 
 def draw_pool(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
-    """a-fig06-pool-size: final validation loss by condition, and loss against the pool."""
+    """a-fig06-pool-size: final validation loss by condition, and loss and CORE against the pool."""
     with style.styled():
-        data = final_data(tables["runs"], info)
+        runs = with_core(tables["runs"], tables["probe-metrics"])
+        data = final_data(runs, info)
         if data.filter(pl.col("source") == "run").is_empty():
             return style.save_empty(f"no runs of paper A at scale {info.scale}", FINAL_OUT, out_base)
         by_condition = data.filter(pl.col("panel") == "condition")
-        count = by_condition["condition"].n_unique()
-        height = max(3.0, 1.2 + 0.24 * count)
-        figure, axes = style.panels(width=style.DOUBLE, height=height, columns=2)
-        rules = dict(of_paper(tables["runs"], THRESHOLD, RUNS).select("condition", "rule").iter_rows())
-        condition_panel(axes[0, 0], by_condition, rules)
-        style.panel_letter(axes[0, 0], "a", "by condition")
-        pool = data.filter(pl.col("panel") == "pool")
-        if pool.filter((pl.col("source") == "run") & pl.col("condition").str.starts_with("ec-")).is_empty():
-            style.say(axes[0, 1], "no EC runs, so no pools to compare")
-        else:
-            pool_panel(axes[0, 1], pool)
-            handles = axes[0, 1].get_legend_handles_labels()[0]
-            if info.scale == "paper":
-                handles.append(style.legend_dot("paper's value", open_marker=True))
-            figure.legend(handles=handles, loc="outside lower right", ncols=2 + len(handles) // 5)
-            style.panel_letter(axes[0, 1], "b", "by routing pool")
+        figure, axes = style.panels(width=style.DOUBLE, height=4.6, rows=2, columns=2)
+        grid = axes[0, 0].get_gridspec()
+        for ax in axes[:, 0]:
+            ax.remove()
+        left = figure.add_subplot(grid[:, 0])
+        rules = dict(of_paper(runs, THRESHOLD, RUNS).select("condition", "rule").iter_rows())
+        condition_panel(left, by_condition, rules)
+        style.panel_letter(left, "a", "by condition")
+        _pool_column(axes[:, 1], data.filter(pl.col("panel") == "pool"))
+        handles = axes[0, 1].get_legend_handles_labels()[0]
+        if info.scale == "paper":
+            handles.append(style.legend_dot("paper's value", open_marker=True))
+        figure.legend(handles=handles, loc="outside lower right", ncols=2 + len(handles) // 5)
         style.save(figure, data, out_base)
+
+
+def _pool_column(axes: list[Axes], pool: pl.DataFrame) -> None:
+    own = pool.filter((pl.col("source") == "run") & pl.col("condition").is_in(POOLS))
+    if own.is_empty():
+        style.say(axes[0], "no EC runs, so no pools to compare")
+    else:
+        pool_panel(axes[0], pool, ("train_loss", "val_loss"), "loss (nats / token)")
+        style.panel_letter(axes[0], "b", "loss by routing pool")
+    if own["core"].is_null().all():
+        style.say(axes[1], "CORE was not run")
+    else:
+        pool_panel(axes[1], pool, ("core",), "CORE (%)")
+        style.panel_letter(axes[1], "c", "CORE by routing pool")

@@ -18,6 +18,9 @@ SCHEMA = {
     "dataset": pl.String,
     "control_number": pl.Float64,
     "pool_tokens": pl.Int64,
+    "pool": pl.String,
+    "step_a": pl.Int64,
+    "step_b": pl.Int64,
     "place": pl.String,
 }
 REQUIRED = ("metric", "value", "label", "place")
@@ -36,6 +39,17 @@ def read_paper_values(path: Path | str) -> pl.DataFrame:
         raise BadInput(f"{path}: expected a mapping of paper to a list of values")
     rows = [_row(path, paper, n, entry) for paper, entries in content.items() for n, entry in enumerate(entries)]
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def reported(values: pl.DataFrame, metric: str, place: str) -> dict[str, float]:
+    """Condition -> paper A's value of `metric` at the places that begin with `place` ("A, Table 1")."""
+    chosen = of_metric(values, metric, place).drop_nulls("condition")
+    return dict(chosen.select("condition", "value").iter_rows())
+
+
+def of_metric(values: pl.DataFrame, metric: str, place: str = "A, ") -> pl.DataFrame:
+    """Rows of one metric whose place begins with `place`."""
+    return values.filter((pl.col("metric") == metric) & pl.col("place").str.starts_with(place))
 
 
 def _row(path: Path, paper: str, number: int, entry: dict) -> dict:

@@ -71,14 +71,45 @@ class FigureInfo:
     paper_values: pl.DataFrame
 
 
+def _looks(colour: str, rows: dict[str, tuple[str, str]]) -> dict[str, Look]:
+    return {name: Look(colour=colour, marker=marker, line=line) for name, (marker, line) in rows.items()}
+
+
+# In the order of legends. A family keeps its colour; within it no two conditions share marker and line.
 CONDITION_LOOKS = {
-    "dense": Look(colour=BLACK, marker="s"),
-    "tc": Look(colour=BLUE, marker="o"),
-    "tc-aux": Look(colour=SKY, marker="o", line="--"),
-    "tc-loss-free": Look(colour=PURPLE, marker="o", line="-."),
-    "ec-sequence": Look(colour=ORANGE, marker="^", line="--"),
-    "ec-batch": Look(colour=VERMILION, marker="^"),
-    "et": Look(colour=GREEN, marker="D"),
+    **_looks(BLACK, {"dense": ("s", "-"), "dense-wide": ("s", "--")}),
+    **_looks(BLUE, {"tc": ("o", "-")}),
+    **_looks(SKY, {"tc-aux": ("o", "--"), "tc-aux-global": ("h", "-")}),
+    **_looks(PURPLE, {"tc-loss-free": ("o", "-.")}),
+    **_looks(ORANGE, {"ec-sequence": ("^", "--"), "ec-8k": ("<", "-.")}),
+    **_looks(VERMILION, {"ec-64k": (">", ":"), "ec-batch": ("^", "-"), "ec-no-shared": ("v", "--")}),
+    **_looks(
+        GREEN,
+        {
+            "et": ("D", "-"),
+            "et-no-warmup": ("d", "--"),
+            "et-no-shared": ("P", "-."),
+            "et-no-warmup-no-shared": ("X", ":"),
+            "et-normalized": ("p", "--"),
+            "et-fallback": ("*", "-."),
+            "et-beta-0.99": ("<", "--"),
+            "et-beta-0.9999": (">", ":"),
+            "et-warmup-1000": ("<", "-."),
+            "et-warmup-8000": (">", "-."),
+            "et-capacity-0.25": ("v", "--"),
+            "et-capacity-1.0": ("^", ":"),
+        },
+    ),
+    **_looks(SKY, {"tc-aux-concat": ("s", ":"), "tc-aux-adamw": ("^", "-.")}),
+    **_looks(VERMILION, {"ec-concat": ("s", ":"), "ec-adamw": ("D", "-.")}),
+    **_looks(GREEN, {"et-concat": ("s", ":"), "et-adamw": ("o", "-.")}),
+    **_looks(BLACK, {"dense-released": ("v", ":")}),
+    **_looks(SKY, {"tc-aux-released": ("v", ":")}),
+    **_looks(GREEN, {"et-released": ("v", ":")}),
+    **_looks(BLACK, {"d20-dense": ("P", "-")}),
+    **_looks(SKY, {"d20-tc-aux": ("P", "--")}),
+    **_looks(VERMILION, {"d20-ec": ("P", "-")}),
+    **_looks(GREEN, {"d20-et": ("P", "-")}),
 }
 RULE_LOOKS = {
     "dense": CONDITION_LOOKS["dense"],
@@ -235,6 +266,21 @@ def seed_points(
         markeredgewidth=0.5,
         zorder=4,
     )
+
+
+def estimate_point(ax: Axes, position: float, estimate: Interval, look: Look, *, horizontal: bool = False) -> None:
+    """A mean with its 95 % interval, without the values behind it; no interval at n = 1."""
+    half = half_width(estimate)
+    error = None if half is None else [[half], [half]]
+    x, y = (estimate.mean, position) if horizontal else (position, estimate.mean)
+    options = {"color": look.colour, "marker": look.marker, "markersize": 5, "elinewidth": 1.2, "capsize": 2.5}
+    ax.errorbar(x, y, xerr=error if horizontal else None, yerr=None if horizontal else error, zorder=3, **options)
+
+
+def paper_line(ax: Axes, value: float, label: str, *, horizontal: bool = True) -> None:
+    """A value that the paper reports for the whole panel: a dotted black line with its text."""
+    draw = ax.axhline if horizontal else ax.axvline
+    draw(value, color=BLACK, linestyle=":", linewidth=1, label=label, zorder=2)
 
 
 def paper_point(ax: Axes, x: float, y: float, marker: str, *, label: str | None = None) -> None:

@@ -18,25 +18,39 @@ def expert_ffn(x_AD: Tensor, up_HD: Tensor, down_DH: Tensor) -> Tensor:
 class Experts(nn.Module):
     """Experts in tiers; experts of a tier share a hidden width and a stacked weight.
 
-    Weights are stored (expert, out, in): Muon then orthogonalises each expert's matrix by itself and scales
-    it by sqrt(max(1, out/in)).
+    Stored `per_expert`, weights are (expert, out, in): Muon then orthogonalises each expert's matrix by itself
+    and scales it by sqrt(max(1, out/in)). Stored `concatenated`, a tier's experts stand one after the other along
+    the hidden width, (E*H, D) and (D, E*H), and Muon takes them for one matrix.
     """
 
-    def __init__(self, width: int, out_width: int, tiers: tuple[int, ...], hidden_widths: tuple[int, ...]) -> None:
+    def __init__(
+        self, width: int, out_width: int, tiers: tuple[int, ...], hidden_widths: tuple[int, ...], storage: str
+    ) -> None:
         super().__init__()
         pairs = list(zip(tiers, hidden_widths, strict=True))
-        self.up = nn.ParameterList(torch.empty(count, hidden, width) for count, hidden in pairs)
-        self.down = nn.ParameterList(torch.empty(count, out_width, hidden) for count, hidden in pairs)
-        self.out_width = out_width
+        if storage == "concatenated":
+            self.up = nn.ParameterList(torch.empty(count * hidden, width) for count, hidden in pairs)
+            self.down = nn.ParameterList(torch.empty(out_width, count * hidden) for count, hidden in pairs)
+        else:
+            self.up = nn.ParameterList(torch.empty(count, hidden, width) for count, hidden in pairs)
+            self.down = nn.ParameterList(torch.empty(count, out_width, hidden) for count, hidden in pairs)
+        self.tiers, self.out_width, self.storage = tiers, out_width, storage
+
+    def stacks(self) -> list[tuple[Tensor, Tensor]]:
+        """(up_EHD, down_EDH) of every tier, whatever the storage."""
+        pairs = zip(self.tiers, self.up, self.down, strict=True)
+        if self.storage == "per_expert":
+            return [(up, down) for _, up, down in pairs]
+        return [
+            (up.unflatten(0, (count, -1)), down.unflatten(1, (count, -1)).transpose(0, 1)) for count, up, down in pairs
+        ]
 
     def matrices(self) -> list[tuple[Tensor, Tensor]]:
         """(up_HD, down_DH) of every expert in order.
 
         `unbind` gives one gradient for the whole stack; indexing would build a full-size zero per expert.
         """
-        ups = [matrix for stack in self.up for matrix in stack.unbind(0)]
-        downs = [matrix for stack in self.down for matrix in stack.unbind(0)]
-        return list(zip(ups, downs, strict=True))
+        return [pair for up, down in self.stacks() for pair in zip(up.unbind(0), down.unbind(0), strict=True)]
 
     def forward(self, x_ND: Tensor, mask_NE: Tensor, gates_NE: Tensor) -> Tensor:
         """Sum over the masked experts of gate * expert(x), in x's dtype; gates weigh in float32."""
@@ -52,7 +66,7 @@ class Experts(nn.Module):
     def all_outputs(self, x_ND: Tensor) -> Tensor:
         """Output of every expert on every token, (E, N, D): for terms that compare experts."""
         tiers = []
-        for up_EHD, down_EDH in zip(self.up, self.down, strict=True):
+        for up_EHD, down_EDH in self.stacks():
             hidden_ENH = F.relu(torch.matmul(x_ND, up_EHD.mT)).square()
             tiers.append(torch.bmm(hidden_ENH, down_EDH.mT))
         return torch.cat(tiers)

@@ -63,11 +63,16 @@ class MoELayer(nn.Module):
         self.routing = routing
         self.router = Router(width, moe.router_hidden, moe.experts)
         hidden_widths = tuple(round(multiple * width) for multiple in moe.tier_multiples)
-        self.experts = Experts(width, out_width, moe.tiers, hidden_widths)
+        self.experts = Experts(width, out_width, moe.tiers, hidden_widths, moe.storage)
         shared = round(moe.shared_multiple * width)
         self.shared_up = nn.Parameter(torch.empty(shared, width)) if shared else None
         self.shared_down = nn.Parameter(torch.empty(out_width, shared)) if shared else None
         self.state = RoutingState.empty(moe.experts)
+
+    def idle_parameters(self) -> int:
+        """Parameters of routed experts that a token does not meet on average, tiers weighted by their experts."""
+        routed = sum(parameter.numel() for parameter in self.experts.parameters())
+        return routed - round(routed * self.routing.top_k / sum(self.experts.tiers))
 
     def forward(self, x: Tensor, context: RoutingContext) -> MoEOutput:
         """x (..., D) -> y (..., out_width); in training the pass is recorded in `state`."""
@@ -76,7 +81,7 @@ class MoELayer(nn.Module):
         average_E = self.state.cutoff_E
         selection = RULES[self.routing.rule](logits_NE, self.state, self.routing, context)
         if context.training:
-            record_pass(self.state, logits_NE, selection, self.routing)
+            record_pass(self.state, selection)
         y_ND = self.experts(x_ND, selection.mask_NE, selection.gates_NE)
         if self.shared_up is not None:
             y_ND = y_ND + expert_ffn(x_ND, self.shared_up, self.shared_down)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from moe_replication.config.run import GPTConfig, MoEConfig, RoutingConfig, RunConfig
-from moe_replication.layers.attention import CausalSelfAttention, rms_norm, rotary_angles
+from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles
 from moe_replication.layers.experts import expert_ffn
 from moe_replication.layers.moe import MoELayer, MoEOutput
-from moe_replication.models.initialization import aspect_ratio_std, fill_normal
+from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
 from moe_replication.routing import RoutingContext
 
 
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
     def __init__(self, model: GPTConfig, moe: MoEConfig, routing: RoutingConfig, dense: bool) -> None:
         super().__init__()
-        self.attention = CausalSelfAttention(model.width, model.heads)
+        self.attention = CausalSelfAttention(model.width, model.heads, model.kv_heads)
         if dense:
             self.ffn = DenseFFN(model.width, round(model.ffn_multiple * model.width))
         else:
@@ -49,10 +49,10 @@ class Block(nn.Module):
         self.is_dense = dense
 
     def forward(
-        self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, context: RoutingContext
+        self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, context: RoutingContext, cache: KVCache | None = None
     ) -> tuple[Tensor, MoEOutput | None]:
         """Residual stream after this block, and the routing of its MoE layer."""
-        x_BTD = x_BTD + self.attention(rms_norm(x_BTD), cos_TK, sin_TK)
+        x_BTD = x_BTD + self.attention(rms_norm(x_BTD), cos_TK, sin_TK, cache)
         if self.is_dense:
             return x_BTD + self.ffn(rms_norm(x_BTD)), None
         output = self.moe(rms_norm(x_BTD), context)
@@ -97,7 +97,7 @@ class GPT(nn.Module):
         router N(0, d^-1/2); the rest N(0, d_in^-1/2 * min(1, sqrt(d_out/d_in))). Under paper B's losses the
         experts' outputs start non-zero: its oracle compares experts, and equal ones would all lose to the first.
         """
-        for name, parameter in self.named_parameters():
+        for name, parameter in named_matrices(self).items():
             last = name.rsplit(".", 1)[-1]
             if name == "embedding":
                 fill_normal(parameter, 1.0, seed, name)
@@ -112,15 +112,22 @@ class GPT(nn.Module):
             else:
                 fill_normal(parameter, aspect_ratio_std(parameter), seed, name)
 
-    def forward(self, tokens_BT: Tensor, context: RoutingContext) -> GPTOutput:
-        """Token ids to hidden states; use `token_losses` or `logits` on them."""
-        length = tokens_BT.shape[1]
+    def empty_caches(self) -> list[KVCache]:
+        """One empty cache a block, for `forward`."""
+        return [KVCache() for _ in self.blocks]
+
+    def forward(self, tokens_BT: Tensor, context: RoutingContext, caches: list[KVCache] | None = None) -> GPTOutput:
+        """Token ids to hidden states; use `token_losses` or `logits` on them.
+
+        With `caches` the tokens follow those of earlier calls with the same caches, and only they are computed.
+        """
+        past, length = (caches[0].length if caches else 0), tokens_BT.shape[1]
         head_width = self.config.width // self.config.heads
-        cos_TK, sin_TK = rotary_angles(length, head_width, self.config.rope_base, tokens_BT.device)
+        cos_TK, sin_TK = rotary_angles(length, head_width, self.config.rope_base, tokens_BT.device, first=past)
         x_BTD = rms_norm(F.embedding(tokens_BT, self.embedding))
         routing = []
-        for block in self.blocks:
-            x_BTD, output = block(x_BTD, cos_TK, sin_TK, context)
+        for layer, block in enumerate(self.blocks):
+            x_BTD, output = block(x_BTD, cos_TK, sin_TK, context, caches[layer] if caches else None)
             if output is not None:
                 routing.append(output)
         return GPTOutput(hidden_BTD=rms_norm(x_BTD), routing=routing)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from moe_replication.config.run import RunConfig
 from moe_replication.layers.attention import rms_norm
 from moe_replication.layers.moe import MoELayer, MoEOutput
-from moe_replication.models.initialization import aspect_ratio_std, fill_normal
+from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
 from moe_replication.models.wide_resnet import WideResNet
 from moe_replication.routing import RoutingContext
 
@@ -33,7 +33,7 @@ class TieredMoEClassifier(nn.Module):
         """Convolutions and the projection N(0, 2 / fan-in) (He et al. 2015), norms to identity; experts and
         router as in the language model, except that the experts' outputs start non-zero, as heads must.
         """
-        for name, parameter in self.named_parameters():
+        for name, parameter in named_matrices(self).items():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             elif parameter.ndim == 1:

@@ -1,43 +1,53 @@
 """Expert threshold: a token goes to every expert whose moving-average cut-off it passes (paper A: ET).
 
-Legend: N tokens, E experts, k target load.
+Legend: N tokens, E experts, P pools of M tokens.
 """
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moe_replication.config.run import RoutingConfig
 from moe_replication.routing import expert_choice
 from moe_replication.routing.capacity import limit_load
+from moe_replication.routing.thresholds import causal_selection, gate, own_rows, passes, pools
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection, target_load
 
 
 def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, context: RoutingContext) -> Selection:
     """r > c with the cut-off from before this batch; expert choice during warm-up; capacity in training only."""
-    gates_NE = logits_NE.sigmoid()
-    if not context.training:
-        return Selection(mask_NE=logits_NE > state.cutoff_E, gates_NE=gates_NE, cutoff_E=state.cutoff_E)
+    if context.training and context.warming_up:
+        return expert_choice.select(logits_NE, state, config, context)
     scores_NE = logits_NE.detach()
-    if context.warming_up:
-        mask_NE, cutoff_E = expert_choice.choose(scores_NE, context.pool_tokens, config)
-        return Selection(mask_NE=mask_NE, gates_NE=gates_NE, cutoff_E=cutoff_E)
-    raw_NE = scores_NE > state.cutoff_E
-    target = target_load(logits_NE.shape[0], config, logits_NE.shape[1])
-    mask_NE, saturation, starvation = limit_load(scores_NE, raw_NE, target, config.capacity)
+    raw_NE = passes(scores_NE, state.cutoff_E, config)
+    fallback_NE = missed_by_least(scores_NE, raw_NE, state.cutoff_E) if config.fallback else torch.zeros_like(raw_NE)
+    if not context.training:
+        return causal_selection(logits_NE, raw_NE | fallback_NE, state, config)
+    target = target_load(context.pool_tokens, config, logits_NE.shape[1])
+    scores_PME = pools(scores_NE, context.pool_tokens)
+    raw_PME = passes(scores_PME, state.cutoff_E, config)
+    limited = limit_load(scores_PME, raw_PME, target, config.capacity)
+    mask_NE = own_rows(limited.mask_PME, len(logits_NE)) | fallback_NE
     return Selection(
         mask_NE=mask_NE,
-        gates_NE=gates_NE,
+        gates_NE=gate(logits_NE, mask_NE, config),
         cutoff_E=state.cutoff_E,
-        saturation=saturation,
-        starvation=starvation,
+        batch_cutoff_E=limited.cutoff_PE.mean(dim=0),
+        raw_usage_E=raw_PME.float().mean(dim=(0, 1)),
+        saturation=limited.saturation,
+        starvation=limited.starvation,
     )
 
 
-def batch_cutoff(logits_NE: Tensor, config: RoutingConfig) -> Tensor:
-    """k-th largest logit of each expert over the batch: what the moving average follows."""
-    target = target_load(logits_NE.shape[0], config, logits_NE.shape[1])
-    return logits_NE.detach().topk(target, dim=0).values[-1]
+def missed_by_least(scores_NE: Tensor, raw_NE: Tensor, cutoff_E: Tensor) -> Tensor:
+    """For a token that passes no cut-off, the expert that it misses by least, argmax(r - c); causal.
+
+    Ours: a fallback variant, on top of any capacity limit.
+    """
+    nearest_NE = F.one_hot((scores_NE - cutoff_E).argmax(dim=1), scores_NE.shape[1]).bool()
+    return nearest_NE & ~raw_NE.any(dim=1, keepdim=True)
 
 
 def next_cutoff(cutoff_E: Tensor, batch_E: Tensor, updates: int, beta: float, bias_correction: bool) -> Tensor:

@@ -18,5 +18,6 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
     gates_NE = logits_NE.sigmoid()
     aux_loss = None
     if context.training and config.balance == "aux":
-        aux_loss = config.aux_weight * balance.auxiliary_loss(mask_NE, gates_NE)
+        load_E = balance.pooled_load(mask_NE, state, config.balance_pool)
+        aux_loss = config.aux_weight * balance.auxiliary_loss(load_E, gates_NE)
     return Selection(mask_NE=mask_NE, gates_NE=gates_NE, aux_loss=aux_loss)

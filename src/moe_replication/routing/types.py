@@ -59,9 +59,9 @@ class RoutingState:
 class RoutingContext:
     """Circumstances of one forward pass.
 
-    `pool_tokens` counts tokens of one pool within this pass; `warming_up` selects by expert choice under
-    expert threshold; `random_logits_NE` replaces the scores that select (not the gates) when given;
-    `temperature` is softmax_top_k's T.
+    `pool_tokens` counts the tokens that an expert chooses from, over all ranks where it exceeds this process's;
+    `warming_up` selects by expert choice under expert threshold; `random_logits_NE` replaces the scores that select
+    (not the gates) when given; `temperature` is softmax_top_k's T.
     """
 
     training: bool
@@ -76,13 +76,16 @@ class Selection:
     """Which tokens go to which experts, and with which weight.
 
     `mask_NE` bool; `gates_NE` float32, differentiable, read only where the mask is set; `cutoff_E` the
-    logit that separates chosen from not (None for token rules); `aux_loss` already weighted;
-    `probabilities_NE` the softmax that the ecology losses act on (softmax_top_k only).
+    logit that separates chosen from not (None for token rules); `batch_cutoff_E` what the moving average
+    follows (training, cut-off rules); `raw_usage_E` the share of tokens before capacity; `aux_loss` already
+    weighted; `probabilities_NE` the softmax that the ecology losses act on (softmax_top_k only).
     """
 
     mask_NE: Tensor
     gates_NE: Tensor
     cutoff_E: Tensor | None = None
+    batch_cutoff_E: Tensor | None = None
+    raw_usage_E: Tensor | None = None
     aux_loss: Tensor | None = None
     probabilities_NE: Tensor | None = None
     saturation: Tensor | None = None

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from moe_replication.config.run import RoutingConfig
 from moe_replication.distributed import mean_over_ranks
 from moe_replication.routing.balance import loss_free_bias
-from moe_replication.routing.expert_threshold import batch_cutoff, next_cutoff
+from moe_replication.routing.expert_threshold import next_cutoff
 from moe_replication.routing.types import CUTOFF_RULES, RoutingState, Selection
 
 
 @torch.no_grad()
-def record_pass(state: RoutingState, logits_NE: Tensor, selection: Selection, config: RoutingConfig) -> None:
-    """Add one training pass to the sums: load of every expert and, for cut-off rules, the batch cut-off.
-
-    Expert choice has measured its cut-off while choosing; expert threshold takes the k-th largest logit.
-    """
+def record_pass(state: RoutingState, selection: Selection) -> None:
+    """Add one training pass to the sums: load of every expert and, for cut-off rules, the batch cut-off."""
     state.passes += 1
     state.load_sum_E += selection.mask_NE.float().mean(dim=0)
-    if config.rule == "expert_choice":
-        state.cutoff_sum_E += selection.cutoff_E
-    elif config.rule == "expert_threshold":
-        state.cutoff_sum_E += batch_cutoff(logits_NE, config)
+    if selection.batch_cutoff_E is not None:
+        state.cutoff_sum_E += selection.batch_cutoff_E
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ TEXT, REAL, WHOLE = pl.String, pl.Float64, pl.Int64
 # Columns of runs.parquet before the metrics; other tools rely on the names and the order of the first 22.
 SETTINGS = {
     "rule": TEXT,
+    "top_k": WHOLE,
     "pool_tokens": WHOLE,
     "ortho_weight": REAL,
     "experts": WHOLE,

@@ -12,6 +12,7 @@ import polars as pl
 from moe_replication.files import sha256_json, write_json, write_text
 from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM, VERDICTS, judge
 from moe_replication.statistics.collect import read_parquet, read_runs
+from moe_replication.statistics.derived import with_derived
 from moe_replication.statistics.wording import number
 
 RULES = (
@@ -50,13 +51,16 @@ small { opacity: .8; }
 
 
 def write_scorecard(results: Path | str, claims: Sequence[dict], scale: str, scale_note: str = "") -> dict:
-    """Judge the claims on `results`/runs.parquet and curves.parquet; write scorecard.json, .md, .html there.
+    """Judge the claims on the collected tables in `results`; write scorecard.json, .md, .html there.
 
     Figure links are relative: ../../figures/{scale}/NAME.png. Returns scorecard.json's content.
     """
     results = Path(results)
     curves = read_parquet(results / "curves.parquet", ("paper", "condition", "seed", "epoch"))
-    card = scorecard(claims, read_runs(results / "runs.parquet"), curves, scale, scale_note)
+    experts = read_parquet(results / "experts.parquet", ("paper", "condition", "seed", "layer"))
+    probes = read_parquet(results / "probe-metrics.parquet", ("paper", "condition", "seed"))
+    runs = with_derived(read_runs(results / "runs.parquet"), curves, experts, probes)
+    card = scorecard(claims, runs, curves, scale, scale_note)
     write_json(results / "scorecard.json", card)
     write_text(results / "scorecard.md", as_markdown(card))
     write_text(results / "scorecard.html", as_html(card))

@@ -145,6 +145,6 @@ def deepspeed_config(config: RunConfig, dtype: torch.dtype) -> dict:
         "zero_optimization": {"stage": config.engine.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": dtype == torch.bfloat16},
-        "gradient_clipping": 0.0,
+        "gradient_clipping": config.optimizer.gradient_clipping if isinstance(config.optimizer, MuonConfig) else 0.0,
         "steps_per_print": 10**9,
     }

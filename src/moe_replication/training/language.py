@@ -19,10 +19,10 @@ from moe_replication.distributed import rank, world_size
 from moe_replication.ecology import census
 from moe_replication.ecology.control_number import temperature_at
 from moe_replication.errors import BadInput
-from moe_replication.evaluation import routing_statistics
 from moe_replication.models.gpt import GPT, GPTOutput
 from moe_replication.routing import RoutingContext
 from moe_replication.seeding import torch_generator
+from moe_replication.training import routing_statistics
 from moe_replication.training.ecology_step import language_losses
 from moe_replication.training.task import LossOutput, Task, census_row, ecology_parts
 
@@ -88,7 +88,7 @@ class LanguageTask(Task):
     @torch.no_grad()
     def evaluate(self, step: int) -> tuple[dict[str, float], list[dict]]:
         """Validation cross-entropy by the causal protocol, with the routing it used."""
-        losses, usage, fan_out_zero, top1 = [], [], [], []
+        losses, usage, zero, top1 = [], [], [], []
         layers = self.model.moe_layers()
         for inputs, targets in self.validation:
             inputs, targets = self._tensor(inputs), self._tensor(targets)
@@ -96,7 +96,7 @@ class LanguageTask(Task):
             losses.append(self.model.token_losses(output.hidden_BTD, targets))
             if layers:
                 usage.append(routing_statistics.usage(output.routing))
-                fan_out_zero += [(~o.selection.mask_NE.any(dim=1)).float().mean() for o in output.routing]
+                zero.append(routing_statistics.zero_expert_share(output.routing))
                 top1.append(torch.stack([o.logits_NE.argmax(dim=1) for o in output.routing]))
         row = {"val_loss": torch.cat(losses).double().mean().item()}
         if self.config.ecology is not None:
@@ -107,7 +107,7 @@ class LanguageTask(Task):
                 "evaluation_usage_mean": usage_LE.mean().item(),
                 "evaluation_fanout_mean": usage_LE.sum(dim=1).mean().item(),
                 "evaluation_load_max_over_mean": routing_statistics.max_over_mean(usage_LE),
-                "zero_expert_share": torch.stack(fan_out_zero).mean().item(),
+                "zero_expert_share": torch.stack(zero).mean().item(),
             }
         return row, []
 
@@ -118,7 +118,8 @@ class LanguageTask(Task):
         if not output.routing:
             return {}, []
         rows = routing_statistics.expert_rows(done, output.routing, self.model.moe_layers())
-        return routing_statistics.routing_row(output.routing), rows
+        row = routing_statistics.routing_row(output.routing)
+        return row | {"warming_up": float(self.warming_up(done - 1))}, rows
 
     def final_metrics(self, curve: list[dict], experts: list[dict]) -> dict[str, float]:
         """Metrics of the record from the finished curve."""
@@ -137,12 +138,16 @@ class LanguageTask(Task):
     def context(self, step: int, tokens: int) -> RoutingContext:
         """Training circumstances at `step`."""
         config, ecology = self.config, self.config.ecology
-        warming_up = step < round(config.routing.warmup_fraction * self.steps)
         temperature = temperature_at(ecology, step / self.steps) if ecology else 1.0
         return RoutingContext(
-            training=True, pool_tokens=config.pool_tokens, warming_up=warming_up, temperature=temperature,
+            training=True, pool_tokens=config.pool_tokens, warming_up=self.warming_up(step), temperature=temperature,
             random_logits_NE=self.random_logits(step, tokens),
         )  # fmt: skip
+
+    def warming_up(self, step: int) -> bool:
+        """Whether expert threshold still selects by expert choice."""
+        routing = self.config.routing
+        return routing.rule == "expert_threshold" and step < round(routing.warmup_fraction * self.steps)
 
     def _batch_spreads(self, experts: list[dict]) -> dict[str, float]:
         """Figure 3's numbers: deviation over logged batches of the last half, averaged over layers and experts."""

@@ -81,7 +81,6 @@ def train(project: Project, run: Run) -> CheckpointFolder:
         try:
             trainer.fit()
             if rank() == 0:
-                save_weights(checkpoints.folder / "weights.pt", task)
                 write_run_directory(project, condition, trainer, key, surroundings)
         finally:
             trainer.progress.close()
@@ -108,10 +107,10 @@ def make_task(run: Run, data_folder: Path) -> Task:
     return VisionTask(run.config, data_folder, run.seed)
 
 
-def save_weights(path: Path, task: Task) -> None:
-    """Final weights and routing states, for probes and generation; loads with weights_only."""
+def save_snapshot(folder: Path, step: int, task: Task) -> None:
+    """Weights and routing states after `step` steps, for probes and generation; loads with weights_only."""
     state = {"model": task.model.state_dict(), "task": task.state_dict()}
-    with atomic_path(path) as temporary:
+    with atomic_path(folder / "snapshots" / f"step-{step:08d}.pt") as temporary:
         torch.save(state, temporary)
 
 
@@ -124,6 +123,7 @@ class Trainer:
         task.use(self.engine.deepspeed, self.engine.device)
         routing = run.config.routing
         self.beta = horizon_decay(routing.ema_beta, routing.ema_reference_steps, task.steps)
+        self.snapshot_steps = {max(1, round(part * task.steps)) for part in run.config.training.snapshots}
         self.curve: list[dict] = []
         self.experts: list[dict] = []
         self.pending: list[Tensor] = []
@@ -175,6 +175,8 @@ class Trainer:
             self._log(done, learning_rate, output)
         if done % task.evaluate_every == 0 or done == task.steps:
             self._evaluate(done)
+        if done in self.snapshot_steps and rank() == 0:
+            save_snapshot(self.checkpoints.folder, done, task)
         if self._asked_to_stop() and done < task.steps:
             self._save(done)
             self.progress.say(f"stopped by a signal after step {done}; checkpoint written")

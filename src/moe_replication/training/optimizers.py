@@ -11,15 +11,18 @@ from moe_replication.training.schedules import linear_decay, linear_warmup
 def muon_groups(model: nn.Module, config: MuonConfig, width: int) -> list[dict]:
     """Paper A: Muon for matrices (3-D tensors matrix by matrix), AdamW for embedding and head.
 
-    Every rate is scaled by (width / reference)^-1/2. Groups carry `peak_lr` and `name`.
+    The confound study has the routed experts under AdamW (`experts: adamw`). Every rate is scaled by
+    (width / reference)^-1/2. Groups carry `peak_lr` and `name`.
     """
     scale = (width / config.lr_reference_width) ** -0.5
-    members: dict[str, list[nn.Parameter]] = {"matrix": [], "embedding": [], "head": []}
+    members: dict[str, list[nn.Parameter]] = {"matrix": [], "embedding": [], "head": [], "expert": []}
     for name, parameter in model.named_parameters():
         if name in ("embedding", "head"):
             group = name
         elif parameter.ndim < 2 or (".router." in name and config.router == "head"):
             group = "head"
+        elif ".experts." in name and config.experts == "adamw":
+            group = "expert"
         else:
             group = "matrix"
         parameter.use_muon = group == "matrix"
@@ -31,10 +34,16 @@ def muon_groups(model: nn.Module, config: MuonConfig, width: int) -> list[dict]:
         "use_muon": False,
     }
     muon = {"momentum": config.momentum, "weight_decay": config.weight_decay, "use_muon": True}
-    rates = {"matrix": config.matrix_lr, "embedding": config.embedding_lr, "head": config.head_lr}
+    rates = {
+        "matrix": config.matrix_lr,
+        "embedding": config.embedding_lr,
+        "head": config.head_lr,
+        "expert": config.expert_lr,
+    }
     return [
         _group(name, parameters, rates[name] * scale, muon if name == "matrix" else adam)
         for name, parameters in members.items()
+        if parameters
     ]
 
 
@@ -52,9 +61,9 @@ def learning_rates(config: MuonConfig | AdamWConfig, step: int, steps: int) -> d
     """Multiplier of each group's peak rate at `step`."""
     if isinstance(config, AdamWConfig):
         return {"expert": 1.0, "encoder": 1.0}
-    decay = linear_decay(step, steps, config.final_lr_fraction)
+    decay = linear_decay(step, steps, config.decay_fraction, config.final_lr_fraction)
     adamw = decay * linear_warmup(step, round(config.adamw_warmup_fraction * steps))
-    return {"matrix": decay, "embedding": adamw, "head": adamw}
+    return {"matrix": decay, "embedding": adamw, "head": adamw, "expert": adamw}
 
 
 def check_groups(model: nn.Module, groups: list[dict]) -> None:

@@ -16,7 +16,6 @@ from moe_replication.config.project import Condition, Run
 from moe_replication.config.run import RunConfig
 from moe_replication.ecology.control_number import control_number
 from moe_replication.files import atomic_path
-from moe_replication.layers.moe import MoELayer
 from moe_replication.routing.types import CUTOFF_RULES
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import Task
@@ -93,6 +92,7 @@ def _settings(config: RunConfig) -> dict:
     dense = config.routing.rule == "dense"
     return settings | {
         "rule": config.routing.rule,
+        "top_k": None if dense else config.routing.top_k,
         "pool_tokens": config.pool_tokens if config.routing.rule in CUTOFF_RULES else None,
         "control_number": control_number(*factors) if ecology else None,
         "experts": None if dense else config.moe.experts,
@@ -114,7 +114,7 @@ def _derived(config: RunConfig, task: Task) -> dict:
 
 def _counts(task: Task, config: RunConfig) -> dict:
     total = sum(parameter.numel() for parameter in task.model.parameters())
-    idle = sum(_idle_parameters(layer, config.routing.top_k) for layer in task.moe_layers())
+    idle = sum(layer.idle_parameters() for layer in task.moe_layers())
     return {
         "parameters_total": total,
         "parameters_active": total - idle,
@@ -122,13 +122,6 @@ def _counts(task: Task, config: RunConfig) -> dict:
         "steps": task.steps,
         "epochs": config.training.epochs,
     }
-
-
-def _idle_parameters(layer: MoELayer, top_k: int) -> int:
-    """Expert parameters that a token does not meet on average, tiers weighted by their experts."""
-    routed = sum(parameter.numel() for parameter in layer.experts.parameters())
-    experts = sum(len(stack) for stack in layer.experts.up)
-    return routed - round(routed * top_k / experts)
 
 
 def _schema(columns: list[str]) -> dict[str, pl.DataType]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 
-def linear_decay(step: int, steps: int, final_fraction: float) -> float:
-    """1 at step 0, falling linearly to `final_fraction` at step `steps` (paper A, optimisers)."""
-    return 1.0 - (1.0 - final_fraction) * step / steps
+def linear_decay(step: int, steps: int, decay_fraction: float, final_fraction: float) -> float:
+    """1, falling linearly over the last `decay_fraction` of the horizon to `final_fraction` at step `steps`.
+
+    Paper A (optimisers): over all of it to 0.1; its released code: over the last fifth to 0.
+    """
+    gone = max(0.0, 1.0 - (steps - step) / (decay_fraction * steps))
+    return 1.0 - (1.0 - final_fraction) * gone
 
 
 def linear_warmup(step: int, warmup_steps: int) -> float:

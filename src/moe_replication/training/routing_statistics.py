@@ -1,4 +1,4 @@
-"""What a routing decision looked like, as plain numbers.
+"""What a routing decision looked like, as plain numbers; in training, of the logged step's last forward pass.
 
 Legend: N tokens, E experts, L MoE layers.
 """
@@ -8,21 +8,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moe_replication.distributed import mean_over_ranks
 from moe_replication.layers.moe import MoELayer, MoEOutput
 
 
 @torch.no_grad()
 def routing_row(outputs: list[MoEOutput]) -> dict[str, float | None]:
-    """Means over layers of one training pass: usage, cut-off, load, fan-out, capacity rates."""
-    usage_LE = usage(outputs)
+    """Means over layers and ranks of one training pass: usage, load, fan-out, cut-off, capacity rates, gates, logits.
+
+    `raw_usage_mean` is the usage before the capacity limit.
+    """
+    usage_LE = mean_over_ranks(usage(outputs))
+    raw = [o.selection.raw_usage_E for o in outputs if o.selection.raw_usage_E is not None]
     row = {
         "usage_mean": usage_LE.mean().item(),
         "usage_std": usage_LE.std(dim=1, correction=0).mean().item(),
+        "raw_usage_mean": torch.stack(raw).mean().item() if raw else usage_LE.mean().item(),
         "load_max_over_mean": max_over_mean(usage_LE),
         "fanout_mean": usage_LE.sum(dim=1).mean().item(),
         "saturation": _mean([o.selection.saturation for o in outputs]),
         "starvation": _mean([o.selection.starvation for o in outputs]),
     }
+    row |= dict(zip(_SPREADS, mean_over_ranks(_spreads(outputs)).tolist(), strict=True))
     if outputs[0].selection.cutoff_E is not None:
         deviation_LE = cutoff_deviation(outputs)
         row["cutoff_mean"] = torch.stack([o.selection.cutoff_E for o in outputs]).mean().item()
@@ -33,7 +40,7 @@ def routing_row(outputs: list[MoEOutput]) -> dict[str, float | None]:
 @torch.no_grad()
 def expert_rows(step: int, outputs: list[MoEOutput], layers: list[MoELayer]) -> list[dict]:
     """One row per layer and expert of one training pass, for experts.parquet."""
-    usage_LE = usage(outputs).tolist()
+    usage_LE = mean_over_ranks(usage(outputs)).tolist()
     has_cutoff = outputs[0].selection.cutoff_E is not None
     deviation_LE = cutoff_deviation(outputs).tolist() if has_cutoff else None
     rows = []
@@ -65,9 +72,26 @@ def max_over_mean(usage_LE: Tensor) -> float:
     return (usage_LE.amax(dim=1) / usage_LE.mean(dim=1).clamp_min(1e-12)).mean().item()
 
 
+def zero_expert_share(outputs: list[MoEOutput]) -> Tensor:
+    """Share of tokens without a routed expert, mean over layers."""
+    return torch.stack([(~o.selection.mask_NE.any(dim=1)).float().mean() for o in outputs]).mean()
+
+
 def cutoff_deviation(outputs: list[MoEOutput]) -> Tensor:
     """Cut-off that decided minus the moving average before the pass, (L, E); zero under ET."""
     return torch.stack([output.selection.cutoff_E - output.average_E for output in outputs])
+
+
+_SPREADS = ("zero_expert_share_training", "logit_mean", "logit_std", "gate_mean", "gate_std")
+
+
+def _spreads(outputs: list[MoEOutput]) -> Tensor:
+    """The quantities of _SPREADS on this rank; gates are those of chosen experts."""
+    logits = torch.stack([o.logits_NE for o in outputs])
+    gates = torch.cat([o.selection.gates_NE[o.selection.mask_NE] for o in outputs])
+    gate_spread = gates.std(correction=0) if len(gates) else gates.sum()
+    gate_mean = gates.mean() if len(gates) else gates.sum()
+    return torch.stack([zero_expert_share(outputs), logits.mean(), logits.std(correction=0), gate_mean, gate_spread])
 
 
 def _mean(values: list[Tensor | None]) -> float | None:

@@ -1,0 +1,43 @@
+"""How CORE is scored, and which runs the workflow scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from moe_replication.config.overlays import read_layer, values
+from moe_replication.config.probe import probed_runs
+from moe_replication.config.project import SCHEMAS, Project, Run
+from moe_replication.config.schema import read_yaml, validate
+
+# The summary last: its existence says that the table is complete.
+CORE_FILES = ("core.parquet", "core.json")
+CORE_ROOT = "core-bundle"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoreSettings:
+    """Fields as in workflow/schemas/core.schema.yaml."""
+
+    url: str
+    tasks: tuple[str, ...]
+    delimiter: str
+    order_seed: int
+    shots_seed: int
+    max_examples: int | None
+    scales: tuple[str, ...]
+    batch_tokens: int
+
+
+def core_settings(root: Path) -> CoreSettings:
+    """config/core.yaml; BadInput when it breaks the schema."""
+    found = values(read_layer(read_yaml(root / "config/core.yaml"), "ours"))
+    validate(found, root / SCHEMAS / "core.schema.yaml", "config/core.yaml")
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return CoreSettings(**{field.name: frozen[field.name] for field in fields(CoreSettings)})
+
+
+def core_runs(project: Project, settings: CoreSettings) -> tuple[Run, ...]:
+    """Paper A's runs where data.roots.core-bundle is set or the scale asks for CORE; none elsewhere."""
+    wanted = project.roots.get(CORE_ROOT) is not None or project.scale.name in settings.scales
+    return probed_runs(project) if wanted else ()

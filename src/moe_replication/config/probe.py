@@ -1,0 +1,86 @@
+"""What the probe of finished runs measures on, and which runs one job probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from moe_replication.config.jobs import RunGroup
+from moe_replication.config.needs import EMBEDDED_TEXT
+from moe_replication.config.overlays import lay_over, read_layer, values
+from moe_replication.config.project import SCHEMAS, Project, Run
+from moe_replication.config.schema import read_yaml, validate
+
+TABLES = (
+    "fanout", "consistency", "specialization", "histograms", "cutoffs", "shift", "zero_tokens", "token_map",
+    "documents",
+)  # fmt: skip
+PROBE_FILES = tuple(f"{name}.parquet" for name in TABLES)
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSettings:
+    """Sample sizes and bins; fields as in workflow/schemas/probe.schema.yaml."""
+
+    validation_tokens: int
+    domain_documents: int
+    consistency_tokens: int
+    loss_bins: int
+    position_bin_ratio: float
+    logit_bin_width: float
+    gate_bins: int
+    shift_batch_tokens: tuple[int, ...]
+    token_map_samples: int
+    token_map_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeJob(RunGroup):
+    """Runs that one job probes, and the manifest of the documents it needs."""
+
+    domains: str
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that the probe writes."""
+        return [f"{probe_folder(run)}/{file}" for run in self.runs for file in (*PROBE_FILES, METRICS_FILE)]
+
+
+def probe_settings(root: Path, scale: str) -> ProbeSettings:
+    """config/probe.yaml with the scale's own sizes; BadInput when they break the schema."""
+    path = root / "config/scales" / f"{scale}.yaml"
+    tree = read_layer(read_yaml(root / "config/probe.yaml"), "ours")
+    tree = lay_over(tree, read_layer(read_yaml(path).get("probe", {}), f"ours: scale {scale}"))
+    found = values(tree)
+    validate(found, root / SCHEMAS / "probe.schema.yaml", f"config/probe.yaml at scale {scale}")
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return ProbeSettings(**{field.name: frozen[field.name] for field in fields(ProbeSettings)})
+
+
+def probed_runs(project: Project) -> tuple[Run, ...]:
+    """The language models without ecology losses: paper A's runs."""
+    return tuple(run for run in project.runs if run.config.task == "language" and run.config.ecology is None)
+
+
+def probe_jobs(project: Project) -> Iterator[ProbeJob]:
+    """Every probed run in one job: the seeds of a condition together where the scale trains them together."""
+    by_condition: dict[tuple[str, str], list[Run]] = {}
+    for run in probed_runs(project):
+        by_condition.setdefault((run.paper, run.condition), []).append(run)
+    for runs in by_condition.values():
+        size = len(runs) if project.scale.seeds_together else 1
+        for first in range(0, len(runs), size):
+            manifest = domains_folder(project.data_folder, runs[0]) / "manifest.json"
+            yield ProbeJob(runs=tuple(runs[first : first + size]), domains=str(manifest))
+
+
+def probe_folder(run: Run) -> Path:
+    """Where a run's probe is written, relative to the project's root."""
+    return Path("results", run.scale, "probes", run.paper, run.condition, f"seed-{run.seed}")
+
+
+def domains_folder(data_folder: str, run: Run) -> Path:
+    """Out-of-domain documents that suit the run's text: embedded beside the embedded corpus, else the public sets."""
+    return Path(data_folder, "domains", "embedded" if run.config.data.set in EMBEDDED_TEXT else "public")

@@ -1,0 +1,59 @@
+"""Trained models for probes: snapshots of a finished run, loaded without DeepSpeed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from moe_replication.config.needs import data_path
+from moe_replication.config.project import Project, Run
+from moe_replication.data.tokenizer import load_tokenizer
+from moe_replication.errors import BadInput
+from moe_replication.files import read_json
+from moe_replication.models.gpt import GPT
+from moe_replication.routing import RoutingContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Weights and routing states after `step` optimiser steps."""
+
+    step: int
+    path: Path
+
+
+def snapshots(root: Path | str, run: Run) -> list[Snapshot]:
+    """Snapshots of a finished run, oldest first; BadInput when the run or its weights are not there."""
+    root = Path(root)
+    key = read_json(root / run.folder / "run.json")["run"]["run_key"]
+    folder = root / "results" / run.scale / "checkpoints" / key / "snapshots"
+    files = sorted(folder.glob("step-*.pt"))
+    found = [Snapshot(step=int(path.stem.removeprefix("step-")), path=path) for path in files]
+    if not found:
+        raise BadInput(f"{folder}: holds no weights of {run.folder}; delete {run.folder}/run.json and train it again")
+    return found
+
+
+def load_language_model(run: Run, path: Path, device: torch.device | str = "cpu") -> GPT:
+    """The run's model with the weights and cut-offs of a snapshot, in evaluation mode and float32."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    model = GPT(run.config)
+    model.load_state_dict(saved["model"])
+    model.float().to(device).eval()
+    for layer, state in zip(model.moe_layers(), saved["task"]["routing"], strict=True):
+        layer.state.load_state_dict(state)
+        layer.state.to(torch.device(device))
+    return model
+
+
+def causal_context(tokens: int) -> RoutingContext:
+    """Circumstances of causal evaluation: no pool, no warm-up, no capacity limit."""
+    return RoutingContext(training=False, pool_tokens=tokens)
+
+
+def tokenizer_of(project: Project, run: Run) -> Tokenizer:
+    """The tokenizer that the run's data was encoded with."""
+    return load_tokenizer(project.root / data_path(project.data_folder, run.config) / "tokenizer.json")

@@ -1,0 +1,99 @@
+"""Conditions against others over paired seeds: tables of intervals, and panels of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from matplotlib.axes import Axes
+
+from moe_replication.figures import style
+from moe_replication.figures.tables import THRESHOLD, of_paper
+from moe_replication.statistics.compare import paired, seed_values
+from moe_replication.statistics.intervals import Interval, mean_interval, paired_interval
+
+FINAL = {
+    "kind": pl.String,
+    "condition": pl.String,
+    "baseline": pl.String,
+    "title": pl.String,
+    "rule": pl.String,
+    "seed": pl.Int64,
+    "n": pl.Int64,
+    "value": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+}
+
+
+def final_values(runs: pl.DataFrame, conditions: Sequence[str], metric: str = "val_loss") -> pl.DataFrame:
+    """One row of kind `run` per seed and one of kind `mean` per condition, in the order given (columns of FINAL)."""
+    rows = []
+    for condition, title, rule in _present(runs, conditions):
+        values = seed_values(runs, THRESHOLD, condition, metric)
+        if values:
+            label = (condition, None, title, rule)
+            rows += [("run", *label, seed, 1, value, None, None) for seed, value in values.items()]
+            rows.append(("mean", *label, None, *_estimate(mean_interval(list(values.values())))))
+    return pl.DataFrame(rows, schema=FINAL, orient="row")
+
+
+def final_differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]], metric: str = "val_loss") -> pl.DataFrame:
+    """One row of kind `difference` per (condition, baseline), over the seeds that both have (columns of FINAL)."""
+    names = {name: (title, rule) for name, title, rule in _present(runs, [pair[0] for pair in pairs])}
+    rows = []
+    for condition, baseline in pairs:
+        first, second = paired(*(seed_values(runs, THRESHOLD, name, metric) for name in (condition, baseline)))
+        if first:
+            estimate = _estimate(paired_interval(first, second))
+            rows.append(("difference", condition, baseline, *names[condition], None, *estimate))
+    return pl.DataFrame(rows, schema=FINAL, orient="row")
+
+
+def interval(row: dict) -> Interval:
+    """The interval of a row of kind `mean` or `difference`."""
+    return Interval(n=row["n"], mean=row["value"], sd=None, low=row["ci_low"], high=row["ci_high"])
+
+
+def value_panel(ax: Axes, data: pl.DataFrame, reported: dict[str, float]) -> None:
+    """Every seed, mean and interval per condition, the first condition on top; the paper's values as open markers."""
+    conditions = data["condition"].unique(maintain_order=True).to_list()
+    labels = []
+    for position, condition in enumerate(reversed(conditions)):
+        rows = data.filter((pl.col("condition") == condition) & (pl.col("kind") == "run"))
+        look = style.condition_look(condition, rows["rule"][0])
+        style.seed_points(ax, position, rows["value"].to_list(), look, horizontal=True)
+        if condition in reported:
+            style.paper_point(ax, reported[condition], position, look.marker)
+        labels.append(style.condition_label(rows["title"][0], [rows.height]))
+    _named_rows(ax, labels)
+    ax.set_xlabel("final validation loss (nats / token)")
+
+
+def difference_panel(ax: Axes, data: pl.DataFrame, labels: Sequence[str], reported: Sequence[float | None]) -> None:
+    """One interval per row of `data`, the first on top; `reported` are the paper's differences of the same rows."""
+    height = data.height
+    for number, (row, value) in enumerate(zip(data.iter_rows(named=True), reported, strict=True)):
+        look = style.condition_look(row["condition"], row["rule"])
+        style.estimate_point(ax, height - 1 - number, interval(row), look, horizontal=True)
+        if value is not None:
+            style.paper_point(ax, value, height - 1 - number, look.marker)
+    _named_rows(ax, list(reversed(labels)))
+    ax.axvline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
+
+
+def _named_rows(ax: Axes, labels: Sequence[str]) -> None:
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.grid(False, axis="y")
+    ax.locator_params(axis="x", nbins=5)
+
+
+def _present(runs: pl.DataFrame, conditions: Sequence[str]) -> list[tuple[str, str, str]]:
+    rows = of_paper(runs, THRESHOLD, ("condition", "title", "rule")).unique("condition", keep="first")
+    names = {name: (name, title or name, rule) for name, title, rule in rows.iter_rows()}
+    return [names[name] for name in dict.fromkeys(conditions) if name in names]
+
+
+def _estimate(estimate: Interval) -> tuple[int, float, float | None, float | None]:
+    return estimate.n, estimate.mean, estimate.low, estimate.high

@@ -1,0 +1,23 @@
+"""Small multiples with one panel a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moe_replication.figures import style
+
+
+def layer_grid(layers: Sequence[int], *, header: float, panel_height: float = 1.5) -> tuple[Figure, dict[int, Axes]]:
+    """A figure and its axes by layer, all on one scale; the lowest panel of every column has tick labels."""
+    figure, axes = style.grid(
+        len(layers), columns=4, panel_height=panel_height, header=header, sharex=True, sharey=True
+    )
+    by_layer = dict(zip(layers, axes.flat, strict=False))
+    for number, (layer, ax) in enumerate(by_layer.items()):
+        ax.set_title(f"MoE layer {layer}", loc="left")
+        if number >= len(layers) - axes.shape[1]:
+            ax.tick_params(labelbottom=True)
+    return figure, by_layer

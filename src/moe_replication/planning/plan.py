@@ -1,0 +1,217 @@
+"""The plan of a scale: what every condition's runs take, and their sum."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moe_replication.config.needs import data_path
+from moe_replication.config.project import Condition, Project
+from moe_replication.config.run import RunConfig
+from moe_replication.errors import BadInput
+from moe_replication.files import read_json
+from moe_replication.planning.assumptions import FILE, Assumptions, ImageSet, load_assumptions
+from moe_replication.planning.flops import (
+    ForwardFlops,
+    RunFlops,
+    forward_flops,
+    oracle_flops,
+    orthogonalization_flops,
+)
+from moe_replication.planning.memory import BYTES, Memory, checkpoint_bytes, training_memory
+from moe_replication.planning.parameters import meta_model, muon_matrices, muon_parameters, parameter_counts
+
+# Whole checkpoints of a run in training: two kept, one being written (training/checkpoint.py).
+CHECKPOINTS_IN_TRAINING = 3
+BYTES_A_TOKEN = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Horizon:
+    """Length of a run; `samples` counts tokens or images, `estimated` says that a data set's size is not yet known."""
+
+    steps: int
+    samples: int
+    evaluations: int
+    evaluation_samples: int
+    stored_bytes: int
+    estimated: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConditionPlan:
+    """One condition: numbers of one of its `runs`; `device_hours` are those of all `devices` of a run together."""
+
+    paper: str
+    condition: str
+    title: str
+    task: str
+    parameters_total: int
+    parameters_active: int
+    horizon: Horizon
+    forward: ForwardFlops
+    flops: RunFlops
+    memory: Memory
+    precision: str
+    devices: int
+    device_hours: float
+    snapshot_bytes: int
+    checkpoint_bytes: int
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Every condition of a scale, and the bytes of the data sets that they read."""
+
+    scale: str
+    description: str
+    assumptions: Assumptions
+    conditions: tuple[ConditionPlan, ...]
+    data_bytes: int
+
+    def total_hours(self) -> float:
+        """Device-hours of every run."""
+        return sum(row.runs * row.device_hours for row in self.conditions)
+
+    def total_flops(self) -> int:
+        """FLOPs of every run."""
+        return sum(row.runs * row.flops.total for row in self.conditions)
+
+    def disk_bytes(self) -> int:
+        """Snapshots that stay, prepared data, and the checkpoints of the largest run while it trains."""
+        kept = sum(row.runs * row.snapshot_bytes for row in self.conditions)
+        working = max(row.checkpoint_bytes for row in self.conditions) * CHECKPOINTS_IN_TRAINING
+        return kept + self.data_bytes + working
+
+
+def make_plan(project: Project) -> Plan:
+    """Plan of every run of `project`; BadInput when config/planning.yaml does not know its device or data."""
+    assumptions = load_assumptions(project.root, project.scale)
+    rows, stored = [], {}
+    for paper in project.papers.values():
+        for condition in paper.conditions.values():
+            row = _condition_plan(project, paper.name, condition, assumptions)
+            rows.append(row)
+            stored[data_path(project.data_folder, condition.config)] = row.horizon.stored_bytes
+    return Plan(
+        scale=project.scale.name, description=project.scale.description, assumptions=assumptions,
+        conditions=tuple(rows), data_bytes=sum(stored.values()),
+    )  # fmt: skip
+
+
+def plan_json(plan: Plan) -> dict:
+    """The plan as workflow/schemas/plan.schema.yaml describes it."""
+    device = plan.assumptions.device
+    hours = plan.total_hours()
+    return {
+        "scale": plan.scale,
+        "device": {field.name: getattr(device, field.name) for field in dataclasses.fields(device)},
+        "conditions": [_condition_json(row) for row in plan.conditions],
+        "totals": {
+            "conditions": len(plan.conditions),
+            "runs": sum(row.runs for row in plan.conditions),
+            "flops": plan.total_flops(),
+            "gpu_hours": hours,
+            "dollars": hours * device.dollars_per_hour,
+            "memory_gb": max(row.memory.total for row in plan.conditions) / 1e9,
+            "disk_gb": plan.disk_bytes() / 1e9,
+        },
+    }
+
+
+def _condition_json(row: ConditionPlan) -> dict:
+    return {
+        "paper": row.paper,
+        "condition": row.condition,
+        "title": row.title,
+        "task": row.task,
+        "parameters_total": row.parameters_total,
+        "parameters_active": row.parameters_active,
+        "tokens": row.horizon.samples,
+        "steps": row.horizon.steps,
+        "horizon_estimated": row.horizon.estimated,
+        "forward_flops": asdict(row.forward) | {"total": row.forward.total},
+        "flops": row.flops.total,
+        "flops_by_part": asdict(row.flops),
+        "precision": row.precision,
+        "gpus": row.devices,
+        "gpu_hours": row.device_hours,
+        "memory_gb": row.memory.total / 1e9,
+        "memory_gb_by_part": {part: size / 1e9 for part, size in asdict(row.memory).items()},
+        "snapshots_gb": row.snapshot_bytes / 1e9,
+        "checkpoint_gb": row.checkpoint_bytes / 1e9,
+        "runs": row.runs,
+    }
+
+
+def _condition_plan(project: Project, paper: str, condition: Condition, assumptions: Assumptions) -> ConditionPlan:
+    config, device = condition.config, assumptions.device
+    images = _image_set(config, assumptions)
+    sides = (images.height, images.width) if images else (0, 0)
+    model = meta_model(config, images)
+    total, active = parameter_counts(model)
+    forward = forward_flops(model, config, sides)
+    horizon = run_horizon(config, project.root / data_path(project.data_folder, config), assumptions)
+    precision = device.precision_of(config)
+    samples = config.training.micro_batch_size * (config.data.sequence_length or 1)
+    passes = horizon.steps * config.accumulation * config.engine.world_size
+    chunked = config.task == "language" and samples > config.training.loss_chunk_tokens
+    flops = RunFlops(
+        model=3 * forward.total * horizon.samples,
+        oracle=passes * oracle_flops(model, config, samples),
+        recomputation=forward.head * horizon.samples if chunked else 0,
+        evaluation=horizon.evaluations * horizon.evaluation_samples * forward.total,
+        newton_schulz=horizon.steps * orthogonalization_flops(muon_matrices(model, config), config),
+    )
+    memory = training_memory(
+        model, config, muon=muon_parameters(model, config), precision=precision, reserved=device.is_gpu, sides=sides
+    )
+    return ConditionPlan(
+        paper=paper, condition=condition.name, title=condition.title, task=config.task,
+        parameters_total=total, parameters_active=active, horizon=horizon, forward=forward, flops=flops, memory=memory,
+        devices=config.engine.world_size, device_hours=device.hours(flops.total, precision),
+        precision=precision, snapshot_bytes=len(config.training.snapshots) * BYTES[precision] * total,
+        checkpoint_bytes=checkpoint_bytes(memory, config), runs=len(project.seeds),
+    )  # fmt: skip
+
+
+def run_horizon(config: RunConfig, data: Path, assumptions: Assumptions) -> Horizon:
+    """Steps and samples of a run as training counts them; sizes from the prepared data where it is there."""
+    training = config.training
+    manifest = read_json(data / "manifest.json") if (data / "manifest.json").is_file() else None
+    estimated = False
+    if config.task == "vision":
+        images = _image_set(config, assumptions)
+        count, test = (manifest["counts"][s] for s in ("train", "test")) if manifest else (images.train, images.test)
+        epoch, per_step = math.ceil(count / training.batch_size), training.batch_size
+        stored = (count + test) * images.height * images.width * images.channels
+    else:
+        limit, length = config.data.train_tokens, config.data.sequence_length
+        whole = assumptions.text_tokens.get(config.data.set, limit)
+        count, test = min(limit, whole), config.data.validation_tokens
+        estimated = manifest is None and training.epochs is not None and whole < limit
+        if manifest:
+            count, test = (manifest["splits"][split]["tokens"] for split in ("train", "validation"))
+        epoch, per_step = (count - 1) // length // training.batch_size, length * training.batch_size
+        stored = BYTES_A_TOKEN * (count + test)
+    if training.epochs is None:
+        steps, every = training.tokens // per_step, training.evaluate_every
+    else:
+        steps, every = training.epochs * epoch, training.evaluate_every * epoch
+    return Horizon(
+        steps=steps, samples=steps * per_step, evaluations=math.ceil(steps / every), evaluation_samples=test,
+        stored_bytes=stored, estimated=estimated,
+    )  # fmt: skip
+
+
+def _image_set(config: RunConfig, assumptions: Assumptions) -> ImageSet | None:
+    if config.task != "vision":
+        return None
+    if config.data.set not in assumptions.images:
+        raise BadInput(
+            f"{FILE}: images has no entry for data.set = {config.data.set!r}; add its shape, classes and sizes"
+        )
+    return assumptions.images[config.data.set]

@@ -1,0 +1,78 @@
+"""Metrics of a run that its record does not hold: from probes, curves and other runs of its seed.
+
+They join the runs table where claims are judged; nothing here replaces a recorded metric.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from moe_replication.statistics.collect import IDENTITY
+from moe_replication.statistics.token_efficiency import ratios_by_seed
+
+KEYS = list(IDENTITY[1:])
+# Paper A's headline is ET against TC at d12 and against TC + aux loss at d20.
+EFFICIENCY = {"et": "tc", "d20-et": "d20-tc-aux"}
+# Paper A, Figure 10: the first 4,000 of 19,073 steps, which its warm-up takes.
+EARLY_SHARE = 4000 / 19073
+
+
+def with_derived(runs: pl.DataFrame, curves: pl.DataFrame, experts: pl.DataFrame, probes: pl.DataFrame) -> pl.DataFrame:
+    """`runs` with the probes' scalars, token ratios, early capacity rates and drifts as further columns."""
+    for table in (own_choice(probes), token_ratios(curves), early_rates(curves), threshold_drifts(experts)):
+        new = [name for name in table.columns if name not in runs.columns]
+        runs = runs.join(table.select(*KEYS, *new), on=KEYS, how="left", maintain_order="left")
+    return runs
+
+
+def own_choice(probes: pl.DataFrame) -> pl.DataFrame:
+    """`probes` with fanout_*_own: fan-out as the rule chooses in training where that was measured, else causally."""
+    for name in ("fanout_first_position", "fanout_loss_slope"):
+        found = [column for column in (f"{name}_training", name) if column in probes.columns]
+        if found:
+            probes = probes.with_columns(pl.coalesce(found).alias(f"{name}_own"))
+    return probes
+
+
+def token_ratios(curves: pl.DataFrame) -> pl.DataFrame:
+    """token_ratio: tokens the baseline of EFFICIENCY spends over those that the run needs for the same loss.
+
+    0 where the run never reaches it, which would take endless tokens; leaving such a seed out would favour the run.
+    """
+    tables = []
+    for paper in curves["paper"].unique(maintain_order=True):
+        rows = curves.filter(pl.col("paper") == paper)
+        for reference, baseline in EFFICIENCY.items():
+            ratios = ratios_by_seed(rows, reference, baseline).select(
+                "seed", token_ratio=pl.col("ratio").fill_null(0.0)
+            )
+            labels = [pl.lit(paper).alias("paper"), pl.lit(reference).alias("condition")]
+            tables.append(ratios.select(*labels, "seed", "token_ratio"))
+    schema = {"paper": pl.String, "condition": pl.String, "seed": pl.Int64, "token_ratio": pl.Float64}
+    return pl.concat([pl.DataFrame(schema=schema), *tables])
+
+
+def early_rates(curves: pl.DataFrame) -> pl.DataFrame:
+    """raw_usage_early and starvation_early: means over the part of the horizon that the paper's warm-up takes."""
+    columns = [name for name in ("raw_usage_mean", "starvation") if name in curves.columns]
+    early = curves.filter(pl.col("step") <= EARLY_SHARE * pl.col("step").max().over(KEYS))
+    means = [pl.col(name).mean().alias(f"{name.removesuffix('_mean')}_early") for name in columns]
+    return early.group_by(KEYS, maintain_order=True).agg(means)
+
+
+def threshold_drifts(experts: pl.DataFrame) -> pl.DataFrame:
+    """Of the first MoE layer: bias_final, the mean loss-free bias at the end, and threshold_drift.
+
+    The drift is the distance that the mean cut-off, or bias, moves over the second half of training, in logits.
+    """
+    first = experts.filter(pl.col("layer") == 0).with_columns(level=pl.coalesce("cutoff", "bias"))
+    means = (
+        first.group_by(*KEYS, "step", maintain_order=True)
+        .agg(pl.col("level").mean(), pl.col("bias").mean())
+        .drop_nulls("level")
+        .sort(*KEYS, "step")
+    )
+    late = means.filter(pl.col("step") >= pl.col("step").max().over(KEYS) / 2)
+    return late.group_by(KEYS, maintain_order=True).agg(
+        threshold_drift=(pl.col("level").last() - pl.col("level").first()).abs(), bias_final=pl.col("bias").last()
+    )

@@ -1,0 +1,66 @@
+"""Probes of finished runs of paper A: one job takes the seeds of a condition in one process."""
+
+from dataclasses import asdict
+
+from moe_replication.config.fingerprint import config_version
+from moe_replication.config.probe import TABLES as PROBE_TABLES
+from moe_replication.config.probe import probe_jobs, probe_settings
+
+PROBE_SETTINGS = config_version(asdict(probe_settings(PROJECT.root, SCALE)))
+PROBE_CODE = ["config/probe.py", "statistics/probes.py"] + [
+    f"evaluation/{name}.py"
+    for name in (
+        "probe",
+        "probe_metrics",
+        "routing_probe",
+        "token_map",
+        "specialization",
+        "documents",
+        "threshold_shift",
+        "consistency",
+        "checkpoints",
+    )
+]
+PROBE_JOBS = list(probe_jobs(PROJECT))
+COLLECTED_PROBES = [f"{RESULTS}/probe-{name}.parquet" for name in (*PROBE_TABLES, "core", "metrics")]
+
+for probe_job in PROBE_JOBS:
+
+    rule:
+        name:
+            f"probe_{probe_job.name}"
+        input:
+            probe_job.domains,
+            records=probe_job.records,
+        output:
+            probe_job.files,
+        log:
+            f"{LOGS}/probe/{probe_job.name}.log",
+        threads: PROJECT.scale.threads
+        resources:
+            gpu=PROJECT.scale.gpus_per_process,
+        params:
+            settings=PROBE_SETTINGS,
+            code=code_version(*PROBE_CODE),
+        message:
+            f"probe {probe_job.title}"
+        shell:
+            "moe-replication probe {input.records} > {log} 2>&1"
+
+
+rule collect_probes:
+    input:
+        # Later included: called when all rules are known.
+        lambda wildcards: core_files(),
+        [file for job in PROBE_JOBS for file in (*job.records, *job.files)],
+    output:
+        COLLECTED_PROBES,
+    log:
+        f"{LOGS}/collect-probes.log",
+    params:
+        scale=SCALE,
+        code=code_version("statistics/probes.py"),
+    message:
+        "collect the probes"
+    shell:
+        "moe-replication collect-probes --scale {params.scale} > {log} 2>&1"
