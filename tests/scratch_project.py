@@ -67,4 +67,7 @@ def make_scratch(root: Path) -> Scratch:
             shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(source, root / part)
-    return Scratch(root)
+    scratch = Scratch(root)
+    # As the larger scales do; at smoke a job trains a whole paper.
+    scratch.edit("config/scales/smoke.yaml", "job: paper", "job: condition")
+    return scratch

@@ -13,6 +13,7 @@ COMMANDS = (
     "prepare corpus",
     "prepare tokens",
     "prepare images",
+    "prepare domains",
     "train",
     "core",
     "generate",

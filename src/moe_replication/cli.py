@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 
 from moe_replication.config import Project, load_project
 from moe_replication.config.fingerprint import is_current, training_code_version
+from moe_replication.config.jobs import settings_version
 from moe_replication.config.needs import parse_token_name
 from moe_replication.config.overrides import inherited_overrides, parse_overrides
 from moe_replication.config.probe import probe_settings, probed_runs
@@ -112,13 +113,12 @@ def train(
     Example: moe-replication train results/demo/runs/expert-threshold/et/seed-0
     """
     project, chosen = _chosen_runs(runs, overrides)
-    for run in chosen:
-        version = project.condition(run).version
-        if expect is not None and version != expect:
-            raise BadInput(
-                f"{run.folder}: settings have hash {version}, not {expect};"
-                " config/ changed while the workflow ran, start it again"
-            )
+    version = settings_version(project, chosen)
+    if expect is not None and version != expect:
+        raise BadInput(
+            f"{chosen[0].folder}: settings have hash {version}, not {expect};"
+            " config/ changed while the workflow ran, start it again"
+        )
     from moe_replication.training.loop import train_in_turn
 
     train_in_turn(project, chosen)

@@ -6,15 +6,18 @@ import math
 import polars as pl
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from moe_replication.cli import app
+from moe_replication.config.fingerprint import training_code_version
 from moe_replication.config.probe import METRICS_FILE, PROBE_FILES, probe_folder, probe_settings
 from moe_replication.data.shards import TokenShards
 from moe_replication.errors import BadInput
 from moe_replication.evaluation.checkpoints import causal_context, load_language_model, snapshots
 from moe_replication.evaluation.documents import validation_text
 from moe_replication.evaluation.probe import probe_in_turn
-from moe_replication.files import read_json
-from moe_replication.statistics.probes import SCHEMAS
+from moe_replication.files import read_json, write_json
+from moe_replication.statistics.probe_tables import SCHEMAS
 
 ROUTING_TABLES = set(SCHEMAS) - {"documents"}
 
@@ -59,6 +62,19 @@ def test_a_routed_run_fills_every_table(probed, condition):
         assert metrics["zero_expert_share_code"] == metrics["fanout_loss_slope"] == 0.0
     if condition.startswith("ec"):
         assert metrics["fanout_mean_training"] == pytest.approx(1.0)
+
+
+def test_a_fallback_expert_leaves_no_token_without_one(probed):
+    *_, tables, metrics = probed("et-fallback")
+    assert {metrics[f"zero_expert_share_{domain}"] for domain in ("validation", "code", "math")} == {0.0}
+    assert tables["token_map"].drop_nulls("layer")["fanout"].min() == 1.0
+
+
+@pytest.mark.parametrize("condition", ["et-normalized", "ec-no-shared", "tc-loss-free", "tc-aux-concat"])
+def test_variants_are_probed(probed, condition):
+    *_, tables, metrics = probed(condition)
+    assert all(table.height for table in tables.values())
+    assert metrics["shift_load_worst_1"] <= (8.0 if condition == "ec-no-shared" else 16.0)
 
 
 def test_a_dense_run_has_losses_and_empty_tables(probed):
@@ -147,3 +163,34 @@ def test_a_pool_larger_than_the_sample_is_refused(finished_run):
     settings = dataclasses.replace(probe_settings(project.root, "smoke"), validation_tokens=1000)
     with pytest.raises(BadInput, match="1000 validation tokens do not fill a pool of 1024 tokens"):
         probe_in_turn(project, [run], settings)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [*arguments, "--set", "conditions=[et]", "--set", "papers=[expert-threshold]"])
+
+
+def test_commands_probe_and_collect(finished_run, monkeypatch):
+    project, run = finished_run("et")
+    monkeypatch.chdir(project.root)
+    write_json(run.folder / "run.json", read_json(run.folder / "run.json") | {"training_code": training_code_version()})
+    result = invoke("probe", str(run.folder))
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("probed et seed 0: validation ")
+    result = invoke("collect-probes", "--scale", "smoke")
+    assert result.output == "collected the probes of 1 runs into results/smoke\n"
+    metrics = pl.read_parquet("results/smoke/probe-metrics.parquet")
+    assert metrics["val_loss_documents"][0] == read_json(probe_folder(run) / METRICS_FILE)["val_loss_documents"]
+
+
+def test_command_refuses_a_record_of_other_code(finished_run, monkeypatch):
+    project, run = finished_run("et")
+    monkeypatch.chdir(project.root)
+    result = invoke("probe", str(run.folder))
+    assert isinstance(result.exception, BadInput)
+    assert "other settings or training code" in str(result.exception)
+
+
+def test_command_refuses_runs_of_the_other_paper():
+    result = CliRunner().invoke(app, ["probe", "results/smoke/runs/expert-ecology/l1/seed-0"])
+    assert isinstance(result.exception, BadInput)
+    assert "only language models without ecology losses" in str(result.exception)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from moe_replication.evaluation import probe_metrics
-from moe_replication.statistics.probes import SCHEMAS, probe_table
+from moe_replication.statistics.probe_tables import SCHEMAS, probe_table
 
 
 def fanout_rows(mode, axis, layer, values, centres=(0.0, 1.0, 2.0), tokens=(1, 1, 2)):

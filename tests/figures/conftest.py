@@ -60,6 +60,7 @@ def _run(name: str, row: dict, generator: np.random.Generator, seed: int) -> tup
     identity = {"paper": "expert-threshold", "condition": name, "seed": seed}
     run = identity | {
         "title": row["title"], "rule": rule, "pool_tokens": pool, "experts": None if rule == "dense" else 16,
+        "top_k": None if rule == "dense" else routing.get("top_k", 1),
         "val_loss": loss[-1], "train_loss": loss[-1] - gap, "generalization_gap": gap + generator.normal(0, 0.001),
         "parameters_total": 900_000, "parameters_active": 300_000, "tokens": 4_096_000, "steps": 1000,
         "tokens_per_second": 5000.0, "dataset": "embedded",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from figures.probe_tables import no_probes, probe_tables
 
+from figures.probe_tables import no_probes, probe_tables
 from moe_replication.figures import consistency, style
 
 
@@ -43,7 +43,7 @@ def test_papers_markers_stand_beside_the_pair_of_the_same_fractions(paper_values
 
 
 def test_pairs_that_the_paper_does_not_have_get_no_marker(paper_values):
-    table = probe_tables(("et",), seeds=1)["probe-consistency"].with_columns(pl.col("fraction_a") * 0.5)
+    table = probe_tables(("et",), seeds=1)["probe-consistency"].with_columns(pl.col("fraction_a") * 0.8)
     data = consistency.consistency_data(table, paper_values, "joint_jsd")
     with style.styled():
         _, axes = style.panels(width=3, height=3)

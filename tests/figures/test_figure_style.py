@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from moe_replication.config.schema import read_yaml
 from moe_replication.figures import style
 from moe_replication.figures.tables import complete_band, mean_band, of_paper
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_mean_band_is_the_t_interval_worked_by_hand():
@@ -59,11 +64,22 @@ def test_seed_counts_are_spelt_out():
 
 def test_condition_looks_are_fixed_and_families_share_colour_and_marker():
     et, variant = style.condition_look("et", None), style.condition_look("et-no-warmup", "expert_threshold")
-    assert (et.colour, et.marker) == (variant.colour, variant.marker)
-    assert variant.line != et.line
+    assert et.colour == variant.colour
+    assert (et.marker, et.line) != (variant.marker, variant.line)
+    unlisted = style.condition_look("et-mine", "expert_threshold")
+    assert (unlisted.colour, unlisted.marker) == (et.colour, et.marker)
     looks = [(look.colour, look.marker, look.line) for look in style.CONDITION_LOOKS.values()]
     assert len(set(looks)) == len(looks)
     assert style.condition_look("mine", "my_rule").colour not in {look.colour for look in style.RULE_LOOKS.values()}
+
+
+def test_every_condition_of_paper_a_has_a_look_of_its_rules_colour():
+    conditions = read_yaml(ROOT / "config" / "papers" / "expert-threshold.yaml")["conditions"]
+    assert set(conditions) == set(style.CONDITION_LOOKS)
+    colours: dict[str, set[str]] = {}
+    for name, row in conditions.items():
+        colours.setdefault(row["set"]["routing"]["rule"], set()).add(style.CONDITION_LOOKS[name].colour)
+    assert all(not a & b for a, b in itertools.combinations(colours.values(), 2))
 
 
 def test_seed_points_show_every_seed_and_no_interval_at_one():

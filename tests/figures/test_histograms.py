@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from figures.probe_tables import no_probes, probe_tables
 
+from figures.probe_tables import no_probes, probe_tables
 from moe_replication.figures import histograms
 
 

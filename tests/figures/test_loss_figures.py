@@ -38,13 +38,23 @@ CURVES = pl.DataFrame(
 )
 REPORTED = pl.DataFrame(
     [
-        {"paper": "expert-threshold", "metric": "val_loss", "condition": "et", "value": 2.844},
-        {"paper": "expert-threshold", "metric": "val_loss", "condition": "d20-et", "value": 2.62},
-        {"paper": "expert-threshold", "metric": "val_loss", "pool_tokens": 65536, "value": 2.841},
-        {"paper": "expert-threshold", "metric": "train_loss", "pool_tokens": 65536, "value": 2.836},
+        {
+            "paper": "expert-threshold", "condition": condition, "metric": metric, "value": value,
+            "pool_tokens": pool, "place": place,
+        }
+        for condition, metric, value, pool, place in (
+        ("et", "val_loss", 2.844, None, "A, Table 1"),
+        ("et", "core", 19.876, None, "A, Table 1"),
+        ("et", "val_loss", 2.9, None, "A, Table 8"),
+        ("d20-et", "val_loss", 2.62, None, "A, Table 2"),
+        ("ec-64k", "val_loss", 2.841, 65536, "A, Table 1"),
+        ("ec-64k", "train_loss", 2.836, 65536, "A, Figure 6"),
+        ("d20-et", "token_efficiency", 1.6, None, "A, headline, Figure 1"),
+        )
     ],
     schema=SCHEMA,
-)
+)  # fmt: skip
+NO_PROBES = pl.DataFrame(schema={"paper": pl.String, "condition": pl.String, "seed": pl.Int64})
 
 
 def test_curves_average_over_seeds_where_all_measured():
@@ -82,11 +92,11 @@ def test_paper_values_join_only_at_the_papers_own_scale():
     assert "paper" not in loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=REPORTED))["source"]
     data = loss.final_data(RUNS, FigureInfo(scale="paper", paper_values=REPORTED))
     reported = data.filter(pl.col("source") == "paper").select(
-        "panel", "condition", "pool_tokens", "val_loss", "train_loss"
+        "panel", "condition", "pool_tokens", "val_loss", "train_loss", "core"
     )
     assert reported.sort("panel").rows() == [
-        ("condition", "et", None, 2.844, None),
-        ("pool", None, 65536, 2.841, 2.836),
+        ("condition", "et", None, 2.844, None, 19.876),
+        ("pool", "ec-64k", 65536, 2.841, 2.836, None),
     ]
 
 
@@ -103,7 +113,7 @@ def test_pool_panel_joins_pools_and_bands_the_threshold_rule():
     with style.styled():
         _, axes = style.panels(width=4, height=3)
         data = loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=NOTHING))
-        loss.pool_panel(axes[0, 0], data.filter(pl.col("panel") == "pool"))
+        loss.pool_panel(axes[0, 0], data.filter(pl.col("panel") == "pool"), ("train_loss", "val_loss"), "loss")
     lines = {line.get_label(): line for line in axes[0, 0].lines}
     assert list(lines["EC validation (n = 1)"].get_ydata()) == [3.3, 3.1]
     assert set(lines["ET validation (n = 2)"].get_ydata()) == {3.1}
@@ -112,7 +122,7 @@ def test_pool_panel_joins_pools_and_bands_the_threshold_rule():
 
 @pytest.mark.parametrize("draw", [loss.draw_curves, loss.draw_pool])
 def test_a_scale_without_paper_a_gets_a_text_panel(tmp_path, draw):
-    tables = {"runs": RUNS.clear(), "curves": CURVES.clear()}
+    tables = {"runs": RUNS.clear(), "curves": CURVES.clear(), "probe-metrics": NO_PROBES}
     draw(tables, FigureInfo(scale="demo", paper_values=NOTHING), tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1
     assert (tmp_path / "figure.pdf").is_file()
@@ -121,8 +131,39 @@ def test_a_scale_without_paper_a_gets_a_text_panel(tmp_path, draw):
 def test_one_seed_and_one_condition_draw(tmp_path):
     info = FigureInfo(scale="demo", paper_values=NOTHING)
     runs = RUNS.filter(pl.col("condition") == "et").head(1)
-    loss.draw_pool({"runs": runs}, info, tmp_path / "pool")
+    loss.draw_pool({"runs": runs, "probe-metrics": NO_PROBES}, info, tmp_path / "pool")
     one = CURVES.filter(pl.col("seed") == 0)
     loss.draw_curves({"runs": RUNS, "curves": one}, info, tmp_path / "curves")
     assert pl.read_csv(tmp_path / "curves.csv")["n"].to_list() == [1, 1, 1]
     assert pl.read_csv(tmp_path / "pool.csv").filter(pl.col("panel") == "condition").height == 1
+
+
+def test_each_size_is_compared_with_its_own_dense_model():
+    """d20: 2.9 - 3.0; without a d20 dense run the large model has no difference, whatever the small one's."""
+    large = pl.DataFrame(
+        {
+            "paper": "expert-threshold",
+            "condition": ["d20-dense", "d20-et", "et-normalized"],
+            "seed": 0,
+            "tokens": 200,
+            "train_loss": [3.0, 2.9, 9.9],
+            "val_loss": [3.0, 2.9, 9.9],
+        }
+    )
+    data = loss.curve_data(RUNS, pl.concat([CURVES, large], how="diagonal_relaxed"))
+    assert "et-normalized" not in data["condition"]
+    difference = data.filter(pl.col("series") == "difference").select("size", "condition", "mean")
+    assert difference.rows() == [("d20", "d20-et", pytest.approx(-0.1))]
+
+
+def test_core_joins_by_seed_and_is_null_where_it_was_not_run():
+    metrics = NO_PROBES.vstack(pl.DataFrame({"paper": "expert-threshold", "condition": "et", "seed": [1]}))
+    runs = loss.with_core(RUNS, metrics.with_columns(core=pl.lit(12.5)))
+    assert runs.filter(pl.col("condition") == "et")["core"].to_list() == [None, 12.5]
+    assert loss.with_core(RUNS, NO_PROBES)["core"].is_null().all()
+
+
+def test_only_the_four_pools_stand_on_the_pool_axis():
+    others = _runs(("ec-concat", 0, "EC concat", "expert_choice", 8192, 3.0, 3.0))
+    data = loss.final_data(pl.concat([RUNS, others]), FigureInfo(scale="demo", paper_values=NOTHING))
+    assert "ec-concat" not in data["condition"]

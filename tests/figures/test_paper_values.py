@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from moe_replication.errors import BadInput
-from moe_replication.figures.paper_values import SCHEMA, read_paper_values
+from moe_replication.figures.paper_values import SCHEMA, of_metric, read_paper_values, reported
 
 SHIPPED = Path(__file__).parents[2] / "config" / "paper_values.yaml"
 
@@ -18,6 +18,12 @@ def test_shipped_values_are_the_papers():
     assert dict(values.schema) == SCHEMA
     et = values.filter((pl.col("condition") == "et") & (pl.col("metric") == "val_loss"))
     assert et["value"].to_list() == [2.844]
+    assert reported(values, "core", "A, Table 1")["tc-loss-free"] == 18.031
+    assert reported(values, "val_loss", "A, Table 8")["et-no-warmup-no-shared"] == 2.862
+    assert reported(values, "val_loss", "A, Table 2") == {
+        "d20-dense": 2.751, "d20-tc-aux": 2.687, "d20-ec": 2.621, "d20-et": 2.620,
+    }  # fmt: skip
+    assert of_metric(values, "token_efficiency")["value"].to_list() == [1.6]
     small_pool = values.filter((pl.col("pool_tokens") == 2048) & (pl.col("metric") == "train_loss"))
     assert small_pool["value"].to_list() == [2.874]
     hard = values.filter(pl.col("dataset") == "TinyImageNet").sort("control_number", "value")

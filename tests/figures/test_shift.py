@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from figures.probe_tables import no_probes, probe_tables
 
+from figures.probe_tables import no_probes, probe_tables
 from moe_replication.figures import shift, style
 
 NAMES = {"paper": "expert-threshold", "condition": "et", "title": "ET", "rule": "expert_threshold"}
@@ -58,22 +58,24 @@ def test_the_domain_of_training_comes_first():
     assert shift.domain_order(data) == ["validation", "code", "math"]
 
 
-def test_markers_at_zero_are_whole():
+@pytest.mark.parametrize(("highest", "top"), [(0.0, 1.0), (480.0, 102.0)])
+def test_percentages_show_zero_and_end_at_a_hundred(highest, top):
     with style.styled():
         _, axes = style.panels(width=2, height=2)
-        axes[0, 0].plot([0, 1], [0, 0])
-        shift.above_zero(axes[0, 0])
-    low, high = axes[0, 0].get_ylim()
-    assert low < 0 < high
-    assert high >= 1
+        axes[0, 0].plot([0, 1], [0, highest])
+        shift.percent_axis(axes[0, 0])
+    assert axes[0, 0].get_ylim() == (pytest.approx(-0.04 * top), top)
 
 
-def test_both_figures_draw_the_conditions_that_are_there(tmp_path, info):
+@pytest.mark.parametrize(("draw", "shown"), [(shift.draw_shift, {"tc", "et"}), (shift.draw_zero_experts, {"et"})])
+def test_the_conditions_that_are_there_draw(tmp_path, info, draw, shown):
     tables = probe_tables(("tc", "et", "ec-64k"), seeds=2, layers=(0,))
-    shift.draw_shift(tables, info, tmp_path / "shift")
-    assert set(pl.read_csv(tmp_path / "shift.csv")["condition"]) == {"tc", "et"}
-    shift.draw_zero_experts(tables, info, tmp_path / "zero")
-    assert set(pl.read_csv(tmp_path / "zero.csv")["condition"]) == {"et"}
+    for name in ("probe-shift", "probe-zero_tokens"):
+        tables[name] = tables[name].filter(pl.col("domain") == "validation")
+    draw(tables, info, tmp_path / "figure")
+    drawn = pl.read_csv(tmp_path / "figure.csv")
+    assert set(drawn["condition"]) == shown
+    assert drawn["n"].unique().to_list() == [2]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from figures.probe_tables import no_probes, probe_tables
 
+from figures.probe_tables import no_probes, probe_tables
 from moe_replication.figures import style, token_map
 
 
@@ -52,15 +52,22 @@ def test_tokens_without_an_expert_have_their_own_shade():
     assert (few[1], many[1]) == (style.BLACK, "white")
 
 
-def test_long_passages_are_cut_and_broken_into_blocks(tmp_path, info):
-    tables = probe_tables(("et",), seeds=1, layers=(0,))
-    one = tables["probe-token_map"].filter(pl.col("domain") == "validation")
-    size = one["position"].max() + 1
-    long = pl.concat([one.with_columns(pl.col("position") + size * n) for n in range(6)])
-    token_map.draw_layers_et({"probe-token_map": long}, info, tmp_path / "layers")
-    assert pl.read_csv(tmp_path / "layers.csv").height == token_map.BLOCK * token_map.BLOCKS
-    token_map.draw_overview({"probe-token_map": long}, info, tmp_path / "overview")
-    assert pl.read_csv(tmp_path / "overview.csv").height == 6 * size
+def test_long_passages_are_broken_into_blocks_and_cut(tmp_path, info, monkeypatch):
+    monkeypatch.setattr(token_map, "BLOCK", 8)
+    tables = probe_tables(("et",), seeds=1, layers=(0, 1))
+    token_map.draw_layers_et(tables, info, tmp_path / "layers")
+    drawn = pl.read_csv(tmp_path / "layers.csv")
+    assert drawn["position"].max() == 8 * token_map.BLOCKS - 1
+    assert drawn["layer"].unique().sort().to_list() == [0, 1]
+
+
+def test_the_overview_holds_the_totals_of_one_passage(tmp_path, info):
+    tables = probe_tables(("et", "tc"), seeds=2, layers=(0, 1))
+    token_map.draw_overview(tables, info, tmp_path / "overview")
+    drawn = pl.read_csv(tmp_path / "overview.csv")
+    assert drawn["layer"].null_count() == drawn.height
+    assert drawn.filter(pl.col("condition") == "tc")["fanout"].unique().to_list() == [2.0]  # one expert in two layers
+    assert drawn.n_unique(["condition", "position"]) == drawn.height
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import subprocess
 
 import polars as pl
 import pytest
-from figures.probe_tables import no_probes, probe_tables
 
+from figures.probe_tables import no_probes, probe_tables
 from moe_replication.figures import token_map_page
 
 

@@ -137,7 +137,7 @@ def test_prepared_data_has_the_last_word(scratch):
     assert before["v1"].steps == 12 * epochs["v1"]
 
 
-@pytest.mark.parametrize("scale", ["paper", "demo"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_text_fits_120_columns(scale):
     plan = make_plan(load_project(ROOT, {"scale": scale}))
     text = printed(plan_text(plan))

@@ -7,7 +7,7 @@ from moe_replication.config.probe import TABLES as PROBE_TABLES
 from moe_replication.config.probe import probe_jobs, probe_settings
 
 PROBE_SETTINGS = config_version(asdict(probe_settings(PROJECT.root, SCALE)))
-PROBE_CODE = ["config/probe.py", "statistics/probes.py"] + [
+PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py"] + [
     f"evaluation/{name}.py"
     for name in (
         "probe",
@@ -59,7 +59,7 @@ rule collect_probes:
         f"{LOGS}/collect-probes.log",
     params:
         scale=SCALE,
-        code=code_version("statistics/probes.py"),
+        code=code_version("statistics/probes.py", "statistics/probe_tables.py"),
     message:
         "collect the probes"
     shell:

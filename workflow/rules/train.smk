@@ -1,4 +1,4 @@
-"""One job trains the seeds of a condition that have no current record, in one process.
+"""One job trains runs in one process: the seeds of a condition that have no current record, at small scales.
 
 A record is current when it was made from today's settings and training code, so a deleted record, a new seed or
 a changed condition trains just what is missing. Checkpoints live outside the outputs, which the workflow engine

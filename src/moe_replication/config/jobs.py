@@ -1,37 +1,45 @@
-"""Which runs the workflow trains together: the seeds of a condition that have no current record."""
+"""Which runs the workflow takes together in one process, to train or to probe them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moe_replication.config.fingerprint import is_current, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
+from moe_replication.files import sha256_json
 
 RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "cost.json", "environment.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunGroup:
-    """Runs of one condition that one job takes together."""
+    """Runs of one paper that one job takes together."""
 
     runs: tuple[Run, ...]
 
     @property
     def name(self) -> str:
         """Unique within the project, usable as a rule's name."""
-        run = self.runs[0]
-        words = "_".join([run.paper, run.condition, "seed", *(str(run.seed) for run in self.runs)])
+        run, conditions = self.runs[0], self._conditions
+        one = [run.condition, "seed", *(str(run.seed) for run in self.runs)]
+        words = "_".join([run.paper, *(one if len(conditions) == 1 else ["all"])])
         return words.replace("-", "_").replace(".", "_")
 
     @property
     def title(self) -> str:
-        """For people: paper, condition and seeds."""
-        run = self.runs[0]
+        """For people: paper, and condition and seeds or their number."""
+        run, conditions = self.runs[0], self._conditions
+        if len(conditions) > 1:
+            return f"{run.paper}, {len(self.runs)} runs of {len(conditions)} conditions"
         seeds = ", ".join(str(run.seed) for run in self.runs)
         return f"{run.paper} {run.condition}, seed{'s' if len(self.runs) > 1 else ''} {seeds}"
+
+    @property
+    def _conditions(self) -> list[str]:
+        return list(dict.fromkeys(run.condition for run in self.runs))
 
     @property
     def records(self) -> list[str]:
@@ -41,10 +49,10 @@ class RunGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Job(RunGroup):
-    """Runs that one job trains; `version` is the hash of their settings."""
+    """Runs that one job trains; `version` is the hash of their settings, `data` what they read."""
 
     version: str
-    data: str
+    data: tuple[str, ...]
 
     @property
     def files(self) -> list[str]:
@@ -58,23 +66,42 @@ class Job(RunGroup):
 
 
 def training_jobs(project: Project) -> Iterator[Job]:
-    """Every run in one job: the missing seeds of a condition together, those with a current record together.
+    """Every run in one job of the size that the scale's `job` says.
 
-    Current runs keep a job of their own, so that new data or a mark of an interrupted job still reach them.
+    Of a condition, the seeds without a current record are a job of their own, and current ones another: new data
+    or the mark of an interrupted job still reach them. A whole paper is one job whatever its records.
     """
     code = training_code_version()
     for paper in project.papers.values():
-        for condition in paper.conditions.values():
-            runs = [run for run in project.runs if (run.paper, run.condition) == (paper.name, condition.name)]
-            current = [run for run in runs if _has_record(project, run, condition.version, code)]
-            missing = [run for run in runs if run not in current]
-            size = len(runs) if project.scale.seeds_together else 1
-            data = str(Path(data_path(project.data_folder, condition.config), "manifest.json"))
-            for group in (missing, current):
-                for first in range(0, len(group), size):
-                    yield Job(runs=tuple(group[first : first + size]), version=condition.version, data=data)
+        runs = [run for run in project.runs if run.paper == paper.name]
+        if project.scale.job == "paper":
+            yield _job(project, runs)
+            continue
+        for condition in paper.conditions:
+            seeds = [run for run in runs if run.condition == condition]
+            current = [run for run in seeds if _has_record(project, run, code)]
+            for group in ([run for run in seeds if run not in current], current):
+                yield from (_job(project, part) for part in job_parts(project, group))
 
 
-def _has_record(project: Project, run: Run, version: str, code: str) -> bool:
-    folder = project.root / run.folder
+def job_parts(project: Project, runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
+    """Runs of a condition or a paper cut into what one job takes."""
+    size = 1 if project.scale.job == "run" else max(1, len(runs))
+    for first in range(0, len(runs), size):
+        yield tuple(runs[first : first + size])
+
+
+def settings_version(project: Project, runs: Sequence[Run]) -> str:
+    """Hash of the settings of a job's runs: that of their condition, or of all their conditions."""
+    versions = list(dict.fromkeys(project.condition(run).version for run in runs))
+    return versions[0] if len(versions) == 1 else sha256_json(versions)[:16]
+
+
+def _job(project: Project, runs: Sequence[Run]) -> Job:
+    data = {str(Path(data_path(project.data_folder, run.config), "manifest.json")): None for run in runs}
+    return Job(runs=tuple(runs), version=settings_version(project, runs), data=tuple(data))
+
+
+def _has_record(project: Project, run: Run, code: str) -> bool:
+    folder, version = project.root / run.folder, project.condition(run).version
     return all((folder / file).is_file() for file in RECORD_FILES) and is_current(folder / "run.json", version, code)

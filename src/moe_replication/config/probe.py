@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from moe_replication.config.jobs import RunGroup
+from moe_replication.config.jobs import RunGroup, job_parts
 from moe_replication.config.needs import EMBEDDED_TEXT
 from moe_replication.config.overlays import lay_over, read_layer, values
 from moe_replication.config.project import SCHEMAS, Project, Run
@@ -65,15 +65,15 @@ def probed_runs(project: Project) -> tuple[Run, ...]:
 
 
 def probe_jobs(project: Project) -> Iterator[ProbeJob]:
-    """Every probed run in one job: the seeds of a condition together where the scale trains them together."""
-    by_condition: dict[tuple[str, str], list[Run]] = {}
+    """Every probed run in one job of the size that the scale's `job` says."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for run in probed_runs(project):
-        by_condition.setdefault((run.paper, run.condition), []).append(run)
-    for runs in by_condition.values():
-        size = len(runs) if project.scale.seeds_together else 1
-        for first in range(0, len(runs), size):
-            manifest = domains_folder(project.data_folder, runs[0]) / "manifest.json"
-            yield ProbeJob(runs=tuple(runs[first : first + size]), domains=str(manifest))
+        key = (run.paper,) if project.scale.job == "paper" else (run.paper, run.condition)
+        groups.setdefault(key, []).append(run)
+    for runs in groups.values():
+        for part in job_parts(project, runs):
+            manifest = domains_folder(project.data_folder, part[0]) / "manifest.json"
+            yield ProbeJob(runs=part, domains=str(manifest))
 
 
 def probe_folder(run: Run) -> Path:

@@ -27,7 +27,7 @@ class Scale:
     name: str
     description: str
     seeds: tuple[int, ...]
-    seeds_together: bool
+    job: str
     stand_ins: dict[str, str]
     threads: int
     gpus_per_process: int
@@ -163,7 +163,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         root=root,
         scale=Scale(
             name=scale["scale"], description=scale["description"], seeds=tuple(scale["seeds"]),
-            seeds_together=scale["seeds_together"],
+            job=scale["job"],
             stand_ins=scale["stand_ins"], threads=scale["threads"], gpus_per_process=scale["gpus_per_process"],
         ),
         papers=_chosen(papers, settings["conditions"]),

@@ -38,7 +38,7 @@ from moe_replication.evaluation.token_map import token_map_rows
 from moe_replication.files import atomic_path, write_json
 from moe_replication.models.gpt import GPT
 from moe_replication.routing.types import CUTOFF_RULES
-from moe_replication.statistics.probes import SCHEMAS, probe_table
+from moe_replication.statistics.probe_tables import SCHEMAS, probe_table
 
 Rows = dict[str, list[dict]]
 
@@ -81,10 +81,10 @@ class Probe:
     @property
     def tokens_to_read(self) -> int:
         """Tokens of all passes, for the progress bar."""
-        routing = self.run.config.routing.rule
+        rule = self.run.config.routing.rule
         passes = sum(text.tokens for text in self.texts)
-        passes += self.texts[0].tokens if routing == "expert_choice" else 0
-        return passes + (len(self.found) * self.compared.tokens if routing != "dense" else 0)
+        passes += self.texts[0].tokens if rule == "expert_choice" else 0
+        return passes + (len(self.found) * self.compared.tokens if rule != "dense" else 0)
 
     def measure(self) -> Rows:
         """Rows of every table; those of routing stay empty under dense models."""

@@ -20,9 +20,9 @@ def token_map_rows(model: GPT, text: Text, tokenizer: Tokenizer, samples: int, t
     for sample, passage in enumerate(passages(text, samples, tokens)):
         pieces = text_pieces(tokenizer, passage.ids[:-1].tolist())
         (batch,) = routed_batches(model, passage, passage.tokens, passage.tokens)
-        losses = batch.losses_N.tolist()
+        losses, mask_LNE = batch.losses_N.tolist(), batch.mask_LNE.cpu()
         for position, (piece, loss) in enumerate(zip(pieces, losses, strict=True)):
-            experts_L = [mask_E.nonzero().flatten().tolist() for mask_E in batch.mask_LNE[:, position]]
+            experts_L = [mask_E.nonzero().flatten().tolist() for mask_E in mask_LNE[:, position]]
             place = {"domain": text.domain, "sample": sample, "position": position, "text": piece, "loss": loss}
             total = sum(len(experts) for experts in experts_L)
             rows.append({**place, "layer": None, "fanout": total, "experts": None})

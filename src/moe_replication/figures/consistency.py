@@ -13,6 +13,7 @@ from moe_replication.figures.tables import THRESHOLD, of_paper
 
 COLUMNS = ("condition", "seed", "title", "rule", "step_a", "step_b", "fraction_a", "fraction_b", "metric", "value")
 OUT = ("source", *COLUMNS)
+FRACTIONS = ("fraction_a", "fraction_b")
 CONDITIONS = ("tc", "tc-aux", "ec-sequence", "ec-64k", "ec-batch", "et")
 LABELS = {
     "weighted_jaccard": "weighted Jaccard similarity",
@@ -23,7 +24,7 @@ SAME_FRACTION = 0.01
 
 
 def consistency_data(table: pl.DataFrame, values: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """One row per condition, seed and checkpoint pair of `metric`, and the paper's values for the same conditions.
+    """One row per condition, seed and checkpoint pair of `metric`, and the paper's values for the same of both.
 
     Steps become fractions of training; the paper's through its own number of steps.
     """
@@ -31,7 +32,10 @@ def consistency_data(table: pl.DataFrame, values: pl.DataFrame, metric: str) -> 
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(OUT, pl.String))
     own = rows.filter((pl.col("metric") == metric) & pl.col("condition").is_in(CONDITIONS))
-    both = pl.concat([own.with_columns(source=pl.lit("run")), _reported(values, own, metric)], how="diagonal_relaxed")
+    reported, pairs = _reported(values, own, metric), checkpoint_pairs(own)
+    found = [any(_same(pair, known) for known in pairs) for pair in reported.select(FRACTIONS).iter_rows()]
+    reported = reported.filter(pl.Series(found, dtype=pl.Boolean))
+    both = pl.concat([own.with_columns(source=pl.lit("run")), reported], how="diagonal_relaxed")
     return both.select(OUT).sort("condition", "source", "fraction_a", "fraction_b", "seed", nulls_last=True)
 
 
@@ -49,7 +53,7 @@ def _reported(values: pl.DataFrame, own: pl.DataFrame, metric: str) -> pl.DataFr
 def checkpoint_pairs(own: pl.DataFrame) -> list[tuple[float, float]]:
     """The pairs of fractions that any run has, earliest first; fractions within SAME_FRACTION are one."""
     pairs: list[tuple[float, float]] = []
-    for pair in own.select("fraction_a", "fraction_b").unique().sort("fraction_a", "fraction_b").iter_rows():
+    for pair in own.select(FRACTIONS).unique().sort(FRACTIONS).iter_rows():
         if not any(_same(pair, known) for known in pairs):
             pairs.append(pair)
     return pairs
@@ -75,7 +79,7 @@ def strip_panel(ax: Axes, data: pl.DataFrame, pairs: list[tuple[float, float]]) 
     ax.set_xticks(range(len(pairs)), names, rotation=55, ha="right", rotation_mode="anchor", fontsize=6.5)
     ax.set_xlim(-0.6, len(pairs) - 0.4)
     ax.grid(False, axis="x")
-    counts = own.group_by("fraction_a", "fraction_b", maintain_order=True).len()["len"].to_list()
+    counts = own.group_by(FRACTIONS, maintain_order=True).len()["len"].to_list()
     title = own["title"][0] or own["condition"][0]
     ax.set_title(f"{title}\n({style.seeds_text(counts)})", loc="left", fontsize=7.5)
 
@@ -91,6 +95,8 @@ def _draw(metric: str, tables: dict[str, pl.DataFrame], info: FigureInfo, out_ba
         figure, axes = style.grid(len(names), columns=3, panel_height=2.1, header=0.6, sharey=True)
         for ax, name in zip(axes.flat, names, strict=False):
             strip_panel(ax, data.filter(pl.col("condition") == name), pairs)
+        low, high = axes[0, 0].get_ylim()
+        axes[0, 0].set_ylim(max(low, -0.02), min(high, 1.02))  # intervals of few seeds reach beyond what is possible
         figure.supylabel(LABELS[metric], fontsize=8)
         figure.supxlabel("pair of checkpoints (share of training done)", fontsize=8)
         handles = [style.legend_dot("one run, with mean and 95 % interval")]

@@ -93,7 +93,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         axes[layers[0]].set_ylim(0, bins["density"].max() * (1.1 + 0.075 * len(order)))
         axes[layers[0]].set_xlim(*logit_window(data))
         figure.supxlabel("router logit (before the sigmoid)", fontsize=8)
-        figure.supylabel("density (share of token-expert pairs per unit)", fontsize=8)
+        figure.supylabel("density per unit of logit", fontsize=8)
         figure.legend(handles=_legend(bins, order), loc="outside upper center", ncols=2)
         style.save(figure, data, out_base)
 

@@ -15,6 +15,7 @@ def layer_grid(layers: Sequence[int], *, header: float, panel_height: float = 1.
     figure, axes = style.grid(
         len(layers), columns=4, panel_height=panel_height, header=header, sharex=True, sharey=True
     )
+    figure.set_figwidth(style.DOUBLE)  # also for one layer, so that legends have room
     by_layer = dict(zip(layers, axes.flat, strict=False))
     for number, (layer, ax) in enumerate(by_layer.items()):
         ax.set_title(f"MoE layer {layer}", loc="left")

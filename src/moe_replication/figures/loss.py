@@ -79,7 +79,7 @@ def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str], *, below: float
     """One line with band per condition; long runs show the last two thirds, with all of it in an inset."""
     lines(ax, bands, order, along="tokens")
     if show_late(ax, bands, "tokens", below=below) and inset:
-        whole = ax.inset_axes([0.62, 0.58, 0.36, 0.4])
+        whole = ax.inset_axes([0.62, 0.66, 0.36, 0.32])
         lines(whole, bands, order, along="tokens", markers=False)
         whole.set_title("all of training", fontsize=6.5, pad=2)
         whole.tick_params(labelsize=6)

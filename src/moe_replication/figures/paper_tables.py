@@ -38,6 +38,7 @@ SCHEMA = {
     },
 }
 DIGITS = {"val_loss": 3, "core": 2}
+PAPER_FORMATS = {"val_loss": ".3f", "core": "g"}  # as the paper prints them
 # Column of runs.parquet -> heading of the table of settings; columns without any value are left out.
 SETTINGS = {
     "title": "condition",
@@ -81,7 +82,7 @@ def result_cells(data: pl.DataFrame) -> list[list[str]]:
     for row in data.iter_rows(named=True):
         pool = "-" if row["pool_tokens"] is None else style.short_powers(row["pool_tokens"])
         ours = {metric: _estimate(row, metric) for metric in DIGITS}
-        paper = {metric: _number(row[f"{metric}_paper"]) for metric in DIGITS}
+        paper = {metric: _number(row[f"{metric}_paper"], form) for metric, form in PAPER_FORMATS.items()}
         counts = str(row["val_loss_n"] or "-")
         cells.append([row["method"], row["pool"] or "-", pool, counts, ours["val_loss"], paper["val_loss"],
                       ours["core"], paper["core"]])  # fmt: skip
@@ -95,8 +96,8 @@ def _estimate(row: dict, metric: str) -> str:
     return f"{row[metric]:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
 def setting_rows(runs: pl.DataFrame) -> pl.DataFrame:

@@ -18,7 +18,7 @@ NAMES = ("condition", "title", "rule")
 SHIFT_KEYS = (*NAMES, "domain", "batch_tokens")
 # Share columns are shown in %.
 SERIES = {
-    "usage_mean": "tokens to an\nexpert (%)",
+    "usage_mean": "tokens to an expert\n(%, root scale)",
     "loss": "loss\n(nats / token)",
     "load_worst": "worst load / target\n(log scale)",
     "zero_expert_share": "tokens without\nan expert (%)",
@@ -81,10 +81,22 @@ def shift_panel(ax: Axes, data: pl.DataFrame, order: Sequence[str], batches: Seq
         ax.axvline(border - 0.5, color="#e4e4e4", linewidth=0.6)
 
 
-def above_zero(ax: Axes) -> None:
-    """A vertical axis from just below zero, so that markers at zero are whole; to 1 at least."""
-    top = max(ax.get_ylim()[1], 1.0)
+def root(values: np.ndarray) -> np.ndarray:
+    """Square root, zero for what an interval has below zero."""
+    return np.sqrt(np.maximum(values, 0.0))
+
+
+def percent_axis(ax: Axes) -> None:
+    """From just below zero, so that markers at zero are whole, to 1 % at least and 100 % at most."""
+    top = min(max(ax.get_ylim()[1], 1.0), 102.0)
     ax.set_ylim(-0.04 * top, top)
+
+
+def load_axis(ax: Axes, loads: pl.Series) -> None:
+    """Logarithmic around the loads; intervals of few seeds, which may reach below zero, are cut."""
+    ax.set_yscale("log", base=2)
+    ax.set_ylim(loads.min() / 2, loads.max() * 2)
+    ax.yaxis.set_major_formatter(style.short_numbers)
 
 
 def draw_shift(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
@@ -105,10 +117,13 @@ def draw_shift(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
                 shift_panel(axes[row, column], data.filter(chosen), order, batches)
             axes[row, 0].set_ylabel(label)
             if series == "load_worst":
-                axes[row, 0].set_yscale("log", base=2)
-                axes[row, 0].yaxis.set_major_formatter(style.short_numbers)
+                load_axis(axes[row, 0], data.filter(pl.col("series") == series)["mean"])
+            elif series == "usage_mean":  # one token goes wholly to an expert, so ends lie far above the mean
+                axes[row, 0].set_yscale("function", functions=(root, np.square))
+                axes[row, 0].set_yticks([0, 1, 5, 10, 25, 50, 100])
+                axes[row, 0].set_ylim(0, 100)
             elif series != "loss":
-                above_zero(axes[row, 0])
+                percent_axis(axes[row, 0])
         for column, domain in enumerate(domains):
             axes[0, column].set_title(DOMAIN_TITLES.get(domain, domain), loc="left")
         figure.supxlabel("tokens in an inference batch", fontsize=8)
@@ -170,7 +185,7 @@ def draw_zero_experts(tables: dict[str, pl.DataFrame], info: FigureInfo, out_bas
         figure, axes = style.grid(len(names), columns=2, panel_height=1.9, header=0.6, sharex=True, sharey=True)
         for ax, name in zip(axes.flat, names, strict=False):
             zero_panel(ax, data.filter(pl.col("condition") == name))
-        above_zero(axes[0, 0])
+        percent_axis(axes[0, 0])
         for ax in axes.flat[max(0, len(names) - axes.shape[1]) : len(names)]:
             ax.tick_params(labelbottom=True)
         figure.supxlabel("loss quantile within the domain (%): easy tokens left, hard tokens right", fontsize=8)

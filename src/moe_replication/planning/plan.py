@@ -103,7 +103,7 @@ def make_plan(project: Project) -> Plan:
 
 
 def plan_json(plan: Plan) -> dict:
-    """The plan as workflow/schemas/plan.schema.yaml describes it."""
+    """The plan as workflow/schemas/plan.schema.yaml describes it; FLOPs of runs as floats, as they exceed 64 bits."""
     device = plan.assumptions.device
     hours = plan.total_hours()
     return {
@@ -113,7 +113,7 @@ def plan_json(plan: Plan) -> dict:
         "totals": {
             "conditions": len(plan.conditions),
             "runs": sum(row.runs for row in plan.conditions),
-            "flops": plan.total_flops(),
+            "flops": float(plan.total_flops()),
             "gpu_hours": hours,
             "dollars": hours * device.dollars_per_hour,
             "memory_gb": max(row.memory.total for row in plan.conditions) / 1e9,
@@ -134,8 +134,8 @@ def _condition_json(row: ConditionPlan) -> dict:
         "steps": row.horizon.steps,
         "horizon_estimated": row.horizon.estimated,
         "forward_flops": asdict(row.forward) | {"total": row.forward.total},
-        "flops": row.flops.total,
-        "flops_by_part": asdict(row.flops),
+        "flops": float(row.flops.total),
+        "flops_by_part": {part: float(count) for part, count in asdict(row.flops).items()},
         "precision": row.precision,
         "gpus": row.devices,
         "gpu_hours": row.device_hours,

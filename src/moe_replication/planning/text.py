@@ -49,8 +49,8 @@ def notes(plan: Plan) -> list[str]:
         f"Hours: counted FLOPs at {device.utilization:.0%} of {peaks} ({device.name};"
         f" {device.origins['peak_tflops.' + used[0]]}). Utilization: {device.origins['utilization']}.",
         f"Price: {device.dollars_per_hour:g} $ a {device.unit}-hour ({device.origins['dollars_per_hour']}).",
-        f"Memory: an upper estimate, GB = 10^9 bytes; a {device.name} has {device.memory_gb:g} GB. Disk: snapshots,"
-        " prepared data, three checkpoints of the largest run.",
+        f"Memory: an upper estimate, GB = 10^9 bytes; a {device.name} has {device.memory_gb:g} GB.",
+        "Disk: snapshots (kept), prepared data, three checkpoints (to resume) of the largest run.",
     ]
     large = [row.condition for row in plan.conditions if row.memory.total > device.memory_gb * 1e9]
     if large:
@@ -91,7 +91,7 @@ def _memory_table(plan: Plan) -> Table:
     )
     table.add_column("condition", no_wrap=True)
     parts = [field.name for field in fields(Memory)]
-    for name in (*parts, "all", "snapshots", "checkpoint"):
+    for name in (*parts, "all", "kept", "to resume"):
         table.add_column(name, justify="right", no_wrap=True)
     for (_, memory, checkpoint), rows in groups.items():
         sizes = [getattr(memory, part) for part in parts] + [memory.total, rows[0].snapshot_bytes, checkpoint]

@@ -1,0 +1,93 @@
+"""Values and paired differences on two conditions and three seeds, and the figures made of them."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+
+from moe_replication.figures import baselines, confound, sensitivity, style
+from moe_replication.figures.differences import difference_panel, final_differences, final_values, value_panel
+
+RUNS = pl.DataFrame(
+    {
+        "paper": "expert-threshold",
+        "condition": ["et", "et", "et", "et-fallback", "et-fallback"],
+        "seed": [0, 1, 2, 1, 2],
+        "title": ["ET", "ET", "ET", "ET, fallback", "ET, fallback"],
+        "rule": "expert_threshold",
+        "val_loss": [3.0, 3.1, 3.4, 3.0, 3.2],
+    }
+)
+
+
+def test_final_values_hold_every_seed_and_the_mean():
+    data = final_values(RUNS, ["et-fallback", "et", "dense"])
+    assert data["condition"].unique(maintain_order=True).to_list() == ["et-fallback", "et"]
+    mean = data.row(by_predicate=(pl.col("kind") == "mean") & (pl.col("condition") == "et-fallback"), named=True)
+    half = 12.7062 * math.sqrt(0.02) / math.sqrt(2)  # t(0.975, 1) * sd / sqrt(2)
+    assert (mean["n"], mean["value"]) == (2, pytest.approx(3.1))
+    assert mean["ci_high"] == pytest.approx(3.1 + half, abs=1e-3)
+
+
+def test_differences_pair_by_seed():
+    """Seeds 1 and 2 only: -0.1 and -0.2."""
+    row = final_differences(RUNS, [("et-fallback", "et"), ("dense", "et")]).row(0, named=True)
+    assert (row["condition"], row["baseline"], row["n"]) == ("et-fallback", "et", 2)
+    assert row["value"] == pytest.approx(-0.15)
+    assert row["ci_low"] == pytest.approx(-0.15 - 12.7062 * 0.05, abs=1e-3)
+    assert final_differences(RUNS, [("dense", "et")]).is_empty()
+
+
+def test_panels_name_their_rows_from_top_to_bottom():
+    with style.styled():
+        _, axes = style.panels(width=4, height=2, columns=2)
+        value_panel(axes[0, 0], final_values(RUNS, ["et", "et-fallback"]).filter(pl.col("kind") == "run"), {"et": 2.8})
+        differences = final_differences(RUNS, [("et-fallback", "et")])
+        difference_panel(axes[0, 1], differences, ["fallback"], [None])
+    assert [text.get_text() for text in axes[0, 0].get_yticklabels()] == ["ET, fallback (n = 2)", "ET (n = 3)"]
+    assert 2.8 in [line.get_xdata()[0] for line in axes[0, 0].lines]
+    assert [text.get_text() for text in axes[0, 1].get_yticklabels()] == ["fallback"]
+
+
+def test_the_confound_compares_within_a_storage(paper_a_tables):
+    data = confound.confound_data(paper_a_tables["runs"])
+    pairs = data.filter(pl.col("kind") == "difference").select("storage", "condition", "baseline").rows()
+    assert pairs == [
+        ("Muon, per expert", "ec-batch", "tc-aux"),
+        ("Muon, per expert", "et", "tc-aux"),
+        ("Muon, concatenated", "ec-concat", "tc-aux-concat"),
+        ("Muon, concatenated", "et-concat", "tc-aux-concat"),
+        ("AdamW", "ec-adamw", "tc-aux-adamw"),
+        ("AdamW", "et-adamw", "tc-aux-adamw"),
+    ]
+
+
+def test_the_default_is_no_difference_to_itself(paper_a_tables):
+    data = sensitivity.sensitivity_data(paper_a_tables["runs"])
+    rows = data.filter(pl.col("kind") == "difference")
+    assert rows.height == 6
+    assert "et" not in rows["condition"]
+    assert rows.filter(pl.col("condition") == "et-warmup-8000")["setting_value"].to_list() == ["8,000"]
+
+
+def test_baselines_carry_their_cost(paper_a_tables):
+    data = baselines.baseline_data(paper_a_tables["runs"])
+    assert data["parameters_active"].null_count() == 0
+    assert set(data.filter(pl.col("kind") == "difference")["baseline"]) == {"et"}
+
+
+@pytest.mark.parametrize("module", [confound, sensitivity, baselines])
+def test_without_the_variants_there_is_a_sentence(tmp_path, info, module):
+    module.draw({"runs": RUNS.filter(pl.col("condition") == "et")}, info, tmp_path / "figure")
+    assert (tmp_path / "figure.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("module", [sensitivity, baselines])
+def test_one_seed_and_one_variant_draw(tmp_path, info, module):
+    runs = RUNS.filter(pl.col("seed") == 1).with_columns(pl.col("condition").replace("et-fallback", "et-beta-0.99"))
+    runs = pl.concat([runs, runs.tail(1).with_columns(condition=pl.lit("et-fallback"))])
+    module.draw({"runs": runs}, info, tmp_path / "figure")
+    data = pl.read_csv(tmp_path / "figure.csv", infer_schema_length=None)
+    assert data.filter(pl.col("kind") == "difference")["ci_low"].to_list() == [None]
