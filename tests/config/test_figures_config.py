@@ -46,7 +46,7 @@ def test_the_schema_refuses_another_shape(row):
 
 def test_a_figure_depends_on_all_that_its_module_imports_and_no_more():
     (entry,) = read_figures({"a-x": GOOD | {"draw": "cutoff.draw"}}, "here").values()
-    code = figure_code(entry)
+    code = figure_code(entry.module)
     assert {"figures/cutoff.py", "figures/style.py", "figures/tables.py", "statistics/intervals.py"} <= set(code)
     assert "figures/paper_values.py" in code
     assert not {"figures/loss.py", "figures/build.py", "cli.py"} & set(code)
@@ -60,4 +60,4 @@ def test_imports_are_followed_through_other_modules(tmp_path):
     (package / "figures" / "two.py").write_text("import moe_replication.figures.three\n")
     (package / "figures" / "three.py").write_text("")
     (entry,) = read_figures({"a-x": GOOD | {"draw": "one.draw"}}, "here", package).values()
-    assert {"figures/one.py", "figures/two.py", "figures/three.py"} <= set(figure_code(entry, package))
+    assert {"figures/one.py", "figures/two.py", "figures/three.py"} <= set(figure_code(entry.module, package))

@@ -12,9 +12,10 @@ from scratch_project import ROOT, SMALL
 
 pytestmark = pytest.mark.slow
 
+# What follows on a run of tc: its probes, every table, every figure.
 AFTER_TRAINING = {
-    "collect": 1, "compare": 1, "claims": 1,
-    **{f"figure_{name.replace('-', '_')}": 1 for name in load_project(ROOT).figures},
+    "collect": 1, "compare": 1, "claims": 1, "probe_expert_threshold_tc_seed_0_1": 1, "collect_probes": 1,
+    **{f"figures_{figure.module}": 1 for figure in load_project(ROOT).figures.values()},
 }  # fmt: skip
 
 
@@ -35,7 +36,16 @@ def test_touched_figure_module_and_caption_run_nothing(project):
 def test_edited_figure_module_draws_its_figures_and_trains_nothing(project):
     first_line = "from __future__ import annotations\n"
     project.edit("src/moe_replication/figures/cutoff.py", first_line, first_line + "SPOILED = 1\n")
-    assert project.planned() == {"figure_a_fig03_cutoff_usage": 1}
+    assert project.planned() == {"figures_cutoff": 1}
+
+
+def test_edited_probe_probes_again_and_trains_nothing(project):
+    first_line = "from __future__ import annotations\n"
+    project.edit("src/moe_replication/evaluation/documents.py", first_line, first_line + "SPOILED = 1\n")
+    planned = project.planned()
+    assert trained(planned) == set()
+    assert {"probe_expert_threshold_tc_seed_0_1", "collect_probes", "claims", "figures_fanout"} <= set(planned)
+    assert "collect" not in planned
 
 
 def test_edited_caption_trains_nothing(project):

@@ -6,10 +6,12 @@ import os
 from snakemake.exceptions import WorkflowError
 
 from moe_replication.config import load_project
+from moe_replication.config.core import CORE_FILES, CORE_ROOT, core_runs, core_settings
 from moe_replication.config.figures import figure_code
 from moe_replication.config.fingerprint import code_version, training_code_version
 from moe_replication.config.jobs import RECORD_FILES, training_jobs
 from moe_replication.config.needs import EMBEDDED_TEXT
+from moe_replication.config.probe import probe_folder
 from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
 
@@ -63,6 +65,23 @@ def corpus_of_tokens(wildcards):
     """The embedded corpus, for token sets that are made from it."""
     embedded = any(wildcards.name.startswith(f"{source}-") for source in EMBEDDED_TEXT)
     return f"{DATA}/corpora/embedded/manifest.json" if embedded else []
+
+
+def domain_roots(name):
+    """Local copies that a set of probe texts is made from, if any."""
+    return [PROJECT.roots[root] for root in ("humaneval", "gsm8k")] if name == "public" else []
+
+
+def core_files():
+    """CORE's table and summary of every run that is scored."""
+    runs = core_runs(PROJECT, core_settings(PROJECT.root))
+    return [f"{probe_folder(run)}/{file}" for run in runs for file in CORE_FILES]
+
+
+def core_bundle():
+    """The CORE bundle where it is a folder or a file; a URL is no file to wait for."""
+    place = PROJECT.roots[CORE_ROOT]
+    return [] if place is None or place.startswith(("http://", "https://")) else place
 
 
 def launcher(processes):

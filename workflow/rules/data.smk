@@ -3,11 +3,6 @@
 from moe_replication.data.code import CORPUS_CODE, DOMAIN_CODE, IMAGE_CODE, TOKEN_CODE
 
 
-def domain_roots(name):
-    """Local copies that a set of probe texts is made from, if any."""
-    return [PROJECT.roots[root] for root in ("humaneval", "gsm8k")] if name == "public" else []
-
-
 rule corpus:
     input:
         "config/corpora/embedded.yaml",

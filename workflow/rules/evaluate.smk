@@ -50,8 +50,7 @@ for probe_job in PROBE_JOBS:
 
 rule collect_probes:
     input:
-        # Later included: called when all rules are known.
-        lambda wildcards: core_files(),
+        core_files(),
         [file for job in PROBE_JOBS for file in (*job.records, *job.files)],
     output:
         COLLECTED_PROBES,

@@ -1,35 +1,42 @@
-"""One job a figure; its tables and the code it imports, not the training code, decide whether it is drawn again."""
+"""One job a module of figures: its tables and the code it imports decide whether it draws again."""
 
 # What the report shows of a figure; the other files lie beside it.
 FORMS = {"png": "picture", "html": "page"}
 
-for figure_name, figure in PROJECT.figures.items():
+for figure_module in sorted({figure.module for figure in PROJECT.figures.values()}):
+    drawn = {name: figure for name, figure in PROJECT.figures.items() if figure.module == figure_module}
 
     rule:
         name:
-            f"figure_{figure_name.replace('-', '_')}"
+            f"figures_{figure_module}"
         input:
-            [f"{RESULTS}/{table}.parquet" for table in figure.tables],
+            sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in figure.tables}),
             "config/paper_values.yaml",
         output:
             [
                 report(
-                    f"{FIGURES}/{figure_name}.{kind}",
-                    category=f"Figures, paper {figure_name[0].upper()}",
-                    caption=f"../report/{figure_name}.rst",
-                    labels={"figure": figure_name, "form": FORMS[kind]},
+                    f"{FIGURES}/{name}.{kind}",
+                    category=f"Figures, paper {name[0].upper()}",
+                    caption=f"../report/{name}.rst",
+                    labels={"figure": name, "form": FORMS[kind]},
                 )
+                for name, figure in drawn.items()
                 for kind in figure.suffixes
                 if kind in FORMS
             ],
-            [f"{FIGURES}/{figure_name}.{kind}" for kind in figure.suffixes if kind not in FORMS],
+            [
+                f"{FIGURES}/{name}.{kind}"
+                for name, figure in drawn.items()
+                for kind in figure.suffixes
+                if kind not in FORMS
+            ],
         log:
-            f"{LOGS}/{figure_name}.log",
+            f"{LOGS}/figures-{figure_module}.log",
         params:
             scale=SCALE,
-            name=figure_name,
-            code=code_version(*figure_code(figure)),
+            names=list(drawn),
+            code=code_version(*figure_code(figure_module)),
         message:
-            f"draw {figure_name}"
+            f"draw {', '.join(drawn)}"
         shell:
-            "moe-replication figure {params.name} --scale {params.scale} > {log} 2>&1"
+            "moe-replication figure {params.names} --scale {params.scale} > {log} 2>&1"

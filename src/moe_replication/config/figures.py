@@ -43,10 +43,10 @@ def read_figures(section: dict[str, dict], source: str, package: Path = PACKAGE)
     return {name: _entry(name, row, source, package) for name, row in section.items()}
 
 
-def figure_code(entry: FigureEntry, package: Path = PACKAGE) -> tuple[str, ...]:
-    """Files of the package that a figure depends on: its module and all that it imports, relative to the package."""
+def figure_code(module: str, package: Path = PACKAGE) -> tuple[str, ...]:
+    """Files of the package that figures/{module}.py depends on: itself and all that it imports."""
     found: set[str] = set()
-    waiting = [f"figures/{entry.module}.py", "figures/paper_values.py"]
+    waiting = [f"figures/{module}.py", "figures/paper_values.py"]
     while waiting:
         file = waiting.pop()
         if file not in found:

@@ -1,0 +1,28 @@
+"""`moe-replication`: the steps of the DAG, each runnable by hand.
+
+Heavy imports live in the commands, so that `--help` and the light steps start at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from moe_replication.cli import prepare, results, runs
+from moe_replication.errors import BadInput, TrainingDiverged
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(prepare.commands, name="prepare")
+app.add_typer(runs.commands)
+app.add_typer(results.commands)
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit code 2, a diverged run exit code 1."""
+    try:
+        app()
+    except (BadInput, TrainingDiverged) as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
