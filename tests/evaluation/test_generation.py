@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from moe_replication.cli import app
 from moe_replication.config import load_project
+from moe_replication.config.fingerprint import training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.run import RunConfig
 from moe_replication.data.tokenizer import BOS_ID, encode, load_tokenizer, train_tokenizer
 from moe_replication.errors import BadInput
 from moe_replication.evaluation import generation
 from moe_replication.evaluation.checkpoints import Snapshot
-from moe_replication.files import write_json, write_text
+from moe_replication.files import read_json, write_json, write_text
 from moe_replication.models.gpt import GPT
 from moe_replication.models.initialization import fill_normal
 from moe_replication.routing import RoutingContext
@@ -247,8 +248,10 @@ def trained(tmp_path, monkeypatch, tokenizer) -> str:
     for part in ("config", "workflow"):
         (tmp_path / part).symlink_to(ROOT / part)
     monkeypatch.chdir(tmp_path)
-    run = load_project(".", {"scale": "smoke"}).run("expert-threshold", "et", 0)
-    write_json(run.folder / "run.json", {"run": {"run_key": "abc"}})
+    project = load_project(".", {"scale": "smoke"})
+    run = project.run("expert-threshold", "et", 0)
+    versions = {"config_version": project.condition(run).version, "training_code": training_code_version()}
+    write_json(run.folder / "run.json", {"run": {"run_key": "abc"}, **versions})
     write_text(data_path("data", run.config) / "tokenizer.json", tokenizer.to_str())
     folder = Path("results/smoke/checkpoints/abc/snapshots")
     folder.mkdir(parents=True)
@@ -281,6 +284,14 @@ def test_command_warns_beyond_the_trained_length(trained):
     """smoke trains on 64 positions."""
     result = CliRunner().invoke(app, ["generate", trained, "--tokens", "70", "--seed", "1"])
     assert result.output.splitlines()[-1] == "note: trained on 64 positions, the text has 71"
+
+
+def test_command_refuses_a_run_of_other_settings(trained):
+    record = Path(trained, "run.json")
+    write_json(record, read_json(record) | {"config_version": "0" * 16})
+    result = CliRunner().invoke(app, ["generate", trained])
+    assert isinstance(result.exception, BadInput)
+    assert "made from other settings" in str(result.exception)
 
 
 @pytest.mark.parametrize(
