@@ -33,6 +33,9 @@ SETTINGS = (
     "experts",
     "dataset",
     "tiers",
+    "storage",
+    "expert_optimizer",
+    "recipe",
 )
 A_CURVE = (
     "usage_mean",

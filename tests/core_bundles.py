@@ -65,7 +65,7 @@ def core_settings_of(**known: object) -> CoreSettings:
     """Settings of the miniature bundle."""
     settings = {
         "url": "http://127.0.0.1:9/eval_bundle.zip", "tasks": tuple(ITEMS), "delimiter": " ", "order_seed": 1337,
-        "shots_seed": 1234, "max_examples": None, "scales": (), "batch_tokens": 64,
+        "shots_seed": 1234, "max_examples": None, "window": None, "scales": (), "batch_tokens": 64,
     }  # fmt: skip
     return CoreSettings(**(settings | known))
 

@@ -34,6 +34,7 @@ def project_root(tmp_path):
     [
         ("probe: {loss_bins: 1}", "loss_bins = 1 breaks the rule '>= 2'"),
         ("probe: {shift_batch_tokens: [16, 16]}", "no item twice"),
+        ("probe: {shift_seed: -1}", "shift_seed = -1 breaks the rule '>= 0'"),
         ("probe: {los_bins: 20}", "unknown key los_bins"),
         ("probe: {position_bin_ratio: 1}", "position_bin_ratio = 1 breaks the rule '> 1'"),
     ],

@@ -32,24 +32,25 @@ from moe_replication.errors import BadInput
 from moe_replication.evaluation.checkpoints import causal_context
 from moe_replication.evaluation.core_benchmark import (
     Examinee,
+    answer_task,
     centered_accuracy,
     core_score,
     evaluate_core,
-    right_answers,
     trunk_precision,
 )
 from moe_replication.evaluation.core_bundle import CoreTask, open_bundle
-from moe_replication.evaluation.core_prompts import ordered
+from moe_replication.evaluation.core_prompts import ordered, prompts, scored_options
 from moe_replication.files import sha256_file, write_json
 from moe_replication.models.gpt import GPT
 from moe_replication.routing import RoutingState
+from moe_replication.statistics.probe_tables import CORE_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 RUN = "results/smoke/runs/expert-threshold/et/seed-0"
 PROBES = "results/smoke/probes/expert-threshold/et/seed-0"
 
 
-def examinee(window=200):
+def examinee(window=None):
     return Examinee(
         model=NextByteModel(),
         tokenizer=byte_tokenizer(),
@@ -72,7 +73,7 @@ def test_centered_accuracy(accuracy, baseline, expected):
     assert centered_accuracy(accuracy, baseline) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("window", [200, 8])
+@pytest.mark.parametrize("window", [None, 200, 8])
 def test_scores_by_hand(bundle, window):
     table = evaluate_core(examinee(window), bundle, core_settings_of())
     assert dict(zip(table["task"], table["accuracy"], strict=True)) == pytest.approx(RIGHT)
@@ -80,6 +81,22 @@ def test_scores_by_hand(bundle, window):
     assert core_score(table) == pytest.approx(100 * (1 / 3 + 1 / 2 + 1 / 2) / 3)
     assert table["kind"].to_list() == ["multiple_choice", "schema", "language_modeling"]
     assert (table["shots"].to_list(), table["examples"].to_list()) == ([2, 1, 1], [3, 4, 4])
+    assert dict(table.schema) == CORE_COLUMNS
+    assert (table["cropped"] > 0).to_list() == [window == 8] * 3
+
+
+def test_cropped_is_the_share_of_prompts_longer_than_the_window():
+    """Prompts of 4 and 6 tokens, `<|bos|>` with them; then one prompt, the question with its answer, of 5."""
+    choice = CoreTask(name="c", kind="multiple_choice", shots=0, delimiter="", baseline=0.0,
+                      items=({"query": "ab", "choices": ["c", "cde"], "gold": 1},))  # fmt: skip
+    text = CoreTask(name="t", kind="language_modeling", shots=0, delimiter="", baseline=0.0,
+                    items=({"context": "abc", "continuation": "d"},))  # fmt: skip
+    shares = {3: (1.0, 1.0), 4: (0.5, 1.0), 5: (0.5, 0.0), 6: (0.0, 0.0), None: (0.0, 0.0)}
+    for window, expected in shares.items():
+        who = examinee(window)
+        assert tuple(answer_task(who, task, core_settings_of()).cropped for task in (choice, text)) == expected
+        longest = max(length for _, length in who.model.batches)
+        assert longest == min(window or 6, 6) - 1  # no last token is read
 
 
 def test_budget_changes_the_batches_and_not_the_scores(bundle):
@@ -98,10 +115,10 @@ def test_budget_changes_the_batches_and_not_the_scores(bundle):
 def test_limit_leaves_out_examples_and_changes_no_prompt(bundle):
     for task in bundle.tasks:
         every = examinee()
-        whole = right_answers(every, task, core_settings_of())
+        whole = answer_task(every, task, core_settings_of()).right
         for limit in (1, 2, 3, 9):
             some = examinee()
-            assert right_answers(some, task, core_settings_of(max_examples=limit)) == whole[:limit]
+            assert answer_task(some, task, core_settings_of(max_examples=limit)).right == whole[:limit]
             assert some.model.rows <= every.model.rows
             assert (some.model.rows == every.model.rows) == (limit >= len(whole))
 
@@ -109,7 +126,7 @@ def test_limit_leaves_out_examples_and_changes_no_prompt(bundle):
 def test_finished_examples_are_counted_once(bundle):
     for budget in (1, 64):
         told = []
-        right_answers(examinee(), bundle.tasks[0], core_settings_of(batch_tokens=budget), told.append)
+        answer_task(examinee(), bundle.tasks[0], core_settings_of(batch_tokens=budget), told.append)
         assert sum(told) == 3
 
 
@@ -174,14 +191,17 @@ def test_answers_equal_those_of_a_naive_scorer(kind, smoke):
         else:
             options = [words(draw.randint(1, 3)) + str(number) for number in range(3)]
             text = {"query": words(4), "choices": options}
-            pair = {"continuation": words(2), "context_options": options}
+            pair = {"continuation": words(4), "context_options": options}
             items.append((text if kind == "multiple_choice" else pair) | {"gold": draw.randrange(3)})
     task = CoreTask(name="t", kind=kind, shots=0 if kind == "language_modeling" else 2, delimiter=":", baseline=0.0,
                     items=tuple(items))  # fmt: skip
     settings = core_settings_of(batch_tokens=300)
-    who = Examinee(model=model, tokenizer=tokenizer, window=500, device=torch.device("cpu"), trunk=nullcontext())
+    # With few shots some prompts are longer than the sequences of training; a character is a token.
+    longest = max(len(text) for item in items for text in prompts(task, item, items[1:3]))
+    assert task.shots == 0 or longest > smoke["et"].data.sequence_length
+    who = Examinee(model=model, tokenizer=tokenizer, window=None, device=torch.device("cpu"), trunk=nullcontext())
     expected = [naive_answer(model, tokenizer, task, ordered(items, 1337), example) for example in range(24)]
-    assert right_answers(who, task, settings) == expected
+    assert answer_task(who, task, settings) == (expected, 0.0)
     assert 0 < sum(expected) < 24
 
 
@@ -227,12 +247,13 @@ def test_command_writes_table_and_summary(project):
     result = call(RUN, "--bundle", "eval_bundle")
     # The head starts at zero: every option costs the same, the first one is the answer, and no text is continued.
     table = pl.read_parquet(project / PROBES / "core.parquet")
-    assert table.columns == ["task", "kind", "shots", "examples", "accuracy", "centered"]
+    assert dict(table.schema) == CORE_COLUMNS
+    assert table["cropped"].to_list() == [0.0] * 3
     assert table["accuracy"].to_list() == pytest.approx([1.0, 3 / 4, 0.0])
     summary = json.loads((project / PROBES / "core.json").read_text(encoding="utf-8"))
     assert summary.pop("core") == pytest.approx(100 * (1 + 1 / 2 + 0) / 3)
     bundle = open_bundle(project / "eval_bundle", core_settings_of())
-    assert summary == {"bundle_sha256": bundle.sha256, "tasks": 3, "max_examples": None, "step": 10}
+    assert summary == {"bundle_sha256": bundle.sha256, "tasks": 3, "max_examples": None, "window": None, "step": 10}
     assert result.stdout.strip() == f"CORE 50.000 % (3 tasks): {RUN}"
 
 
@@ -242,6 +263,37 @@ def test_command_reads_the_root_and_says_when_it_is_limited(project):
     assert "% (3 tasks, at most 2 examples a task): results" in result.stdout
     assert pl.read_parquet(project / PROBES / "core.parquet")["examples"].to_list() == [2, 2, 2]
     assert json.loads((project / PROBES / "core.json").read_text(encoding="utf-8"))["max_examples"] == 2
+
+
+def set_window(project, window):
+    path = project / "config/core.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["window"]["value"] = window
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("window", "used"), [("training", 64), (5, 5)])
+def test_window_of_the_settings_crops(project, monkeypatch, window, used):
+    seen = []
+
+    def spy(kind, encoded, length):
+        seen.append(length)
+        return scored_options(kind, encoded, length)
+
+    monkeypatch.setattr("moe_replication.evaluation.core_benchmark.scored_options", spy)
+    set_window(project, window)
+    call(RUN, "--bundle", "eval_bundle")
+    assert set(seen) == {used}
+    assert json.loads((project / PROBES / "core.json").read_text(encoding="utf-8"))["window"] == used
+    cropped = pl.read_parquet(project / PROBES / "core.parquet")["cropped"]
+    assert (cropped.max() > 0) == (window == 5)
+
+
+@pytest.mark.parametrize(("window", "rule"), [(1, "'>= 2'"), ("evaluation", "training"), (2.5, "integer")])
+def test_a_wrong_window_is_named(project, window, rule):
+    set_window(project, window)
+    with pytest.raises(BadInput, match=rf"config/core\.yaml: window = '?{window}'? breaks the rule .*{rule}"):
+        call(RUN, "--bundle", "eval_bundle")
 
 
 def test_command_twice_writes_the_same_bytes(project):

@@ -88,7 +88,8 @@ def test_a_tokenizer_that_joins_question_and_answer():
 
 def test_crop_keeps_the_first_token_and_the_end():
     tokens = [BOS, 11, 12, 13, 14, 15]
-    assert crop(tokens, 4, 6) == crop(tokens, 4, 99)
+    assert crop(tokens, 4, 6) == crop(tokens, 4, 99) == crop(tokens, 4, None)
+    assert [crop(tokens, 4, window).cropped for window in (5, 6, None)] == [True, False, False]
     assert (crop(tokens, 4, 6).tokens, crop(tokens, 4, 6).start) == (tokens, 4)
     assert (crop(tokens, 4, 4).tokens, crop(tokens, 4, 4).start) == ([BOS, 13, 14, 15], 2)
     # The answer alone is longer than the window: what is left of it is scored, and never the first token.

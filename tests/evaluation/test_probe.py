@@ -54,7 +54,8 @@ def test_a_routed_run_fills_every_table(probed, condition):
     names = {
         "val_loss_documents", "val_loss_documents_ci_low", "fanout_first_position", "fanout_loss_slope",
         "zero_expert_share_code", "specialization_code_math", "specialization_code_validation",
-        "consistency_weighted_jaccard", "consistency_joint_jsd_last", "shift_load_worst_16", "loss_math",
+        "consistency_weighted_jaccard", "consistency_joint_jsd_last", "shift_load_worst_prefill_16",
+        "shift_load_worst_decode_16", "loss_math",
     }  # fmt: skip
     assert all(math.isfinite(metrics[name]) for name in names)
     if condition == "tc":
@@ -74,7 +75,7 @@ def test_a_fallback_expert_leaves_no_token_without_one(probed):
 def test_variants_are_probed(probed, condition):
     *_, tables, metrics = probed(condition)
     assert all(table.height for table in tables.values())
-    assert metrics["shift_load_worst_1"] <= (8.0 if condition == "ec-no-shared" else 16.0)
+    assert metrics["shift_load_worst_decode_1"] <= (8.0 if condition == "ec-no-shared" else 16.0)
 
 
 def test_a_dense_run_has_losses_and_empty_tables(probed):
@@ -112,6 +113,7 @@ def test_tables_agree_with_each_other(probed):
         assert part["tokens"].sum() == 1200
     ratio = tables["specialization"].filter(pl.col("domain") == "validation")
     assert ratio["ratio"].sum() / ratio["layer"].n_unique() == pytest.approx(mean)
+    assert tables["shift"].select("domain", "batch", "batch_tokens").n_unique() == tables["shift"].height == 3 * 2 * 3
     shift = tables["shift"].filter(pl.col("batch_tokens") == 1)
     for domain, share, usage in shift.select("domain", "zero_expert_share", "usage_mean").iter_rows():
         assert share == pytest.approx(metrics[f"zero_expert_share_{domain}"])

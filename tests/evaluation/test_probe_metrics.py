@@ -70,12 +70,16 @@ def test_consistency_over_pairs_and_of_the_last():
 
 def test_worst_load_is_over_domains_and_ignores_empty_ones():
     row = dict.fromkeys(SCHEMAS["shift"], None) | {"tokens": 1}
-    rows = [
-        row | {"domain": domain, "batch_tokens": tokens, "load_worst": worst}
-        for domain, tokens, worst in [("code", 1, 16.0), ("math", 1, 16.0), ("code", 256, 3.0), ("math", 256, None)]
-    ]
+    loads = [
+        ("code", "prefill", 1, 15.0), ("math", "prefill", 1, 16.0), ("code", "prefill", 256, 3.0),
+        ("math", "prefill", 256, None), ("code", "decode", 256, 2.0),
+    ]  # fmt: skip
+    names = ("domain", "batch", "batch_tokens", "load_worst")
+    rows = [row | dict(zip(names, values, strict=True)) for values in loads]
     found = probe_metrics.shift_metrics(probe_table("shift", rows))
-    assert found == {"shift_load_worst_1": 16.0, "shift_load_worst_256": 3.0}
+    assert found == {
+        "shift_load_worst_prefill_1": 16.0, "shift_load_worst_prefill_256": 3.0, "shift_load_worst_decode_256": 2.0,
+    }  # fmt: skip
 
 
 def test_dense_models_have_losses_only():

@@ -21,6 +21,7 @@ CONDITIONS = {
 SHARPNESS = {"tc": 0.5, "ec-sequence": 0.2, "ec-8k": 0.4, "ec-64k": 0.7}  # how far an expert leans to a domain
 DOMAINS = {"validation": 3.4, "code": 2.9, "math": 3.9}  # loss in nats
 LAYERS, EXPERTS = (0, 1, 2), 16
+TASKS = ("hellaswag_zeroshot", "arc_easy", "copa", "winograd", "lambada_openai", "bigbench_repeat_copy_logic")
 PASSAGES = {
     "validation": (
         "The routing pool | of a layer holds the tokens among which each expert chooses .\nA cut - off replaces "
@@ -51,8 +52,13 @@ def probe_tables(
         "shift": _shift,
         "zero_tokens": _zero_tokens,
         "token_map": _token_map,
+        "documents": _documents,
+        "core": _core,
     }
-    return {f"probe-{name}": _stack(name, make, runs, layers) for name, make in makers.items()}
+    tables = {f"probe-{name}": _stack(name, make, runs, layers) for name, make in makers.items()}
+    metrics = tables["probe-documents"].select("paper", "condition", "seed").unique(maintain_order=True)
+    distances = 0.1 + 0.01 * pl.int_range(pl.len()).cast(pl.Float64)
+    return tables | {"probe-metrics": metrics.with_columns(specialization_code_math=distances, core=pl.lit(20.0))}
 
 
 def no_probes() -> dict[str, pl.DataFrame]:
@@ -152,22 +158,25 @@ def _shift(condition: str, layers: tuple[int, ...], generator: np.random.Generat
     zero = 0.0 if condition in ("tc", "et-fallback") else 0.12
     for number, (domain, loss) in enumerate(DOMAINS.items()):
         value = loss + float(generator.normal(0, 0.02))
-        for batch in (1, 16, 256):
-            usage = 0.0625 * (1 + 0.1 * number) + float(generator.normal(0, 0.002))
-            rows.append(
-                {
-                    "domain": domain,
-                    "batch_tokens": batch,
-                    "loss": value,
-                    "usage_mean": usage,
-                    "usage_low": usage * (1 - 1 / batch**0.2),
-                    "usage_high": usage + 0.6 / batch**0.4,
-                    "load_max_over_mean": 2 + 14 / batch,
-                    "load_worst": 3.0 + number + 13 / batch + float(generator.uniform(0, 0.5)),
-                    "zero_expert_share": zero * (1 + 0.3 * number) * float(generator.uniform(0.9, 1.1)),
-                    "tokens": 24_576,
-                }
-            )
+        unseen = zero * (1 + 0.3 * number) * float(generator.uniform(0.9, 1.1))
+        usage = 0.0625 * (1 + 0.1 * number) + float(generator.normal(0, 0.002))
+        for kind, uneven in (("prefill", 1.5), ("decode", 1.0)):
+            for batch in (1, 16, 256):
+                rows.append(
+                    {
+                        "domain": domain,
+                        "batch": kind,
+                        "batch_tokens": batch,
+                        "loss": value,
+                        "usage_mean": usage,
+                        "usage_low": usage * (1 - 1 / batch**0.2),
+                        "usage_high": min(1.0, usage + uneven * 0.6 / batch**0.4),
+                        "load_max_over_mean": 2 + 14 / batch,
+                        "load_worst": 2.0 + number * uneven + 13 / batch + float(generator.uniform(0, 0.5)),
+                        "zero_expert_share": unseen,
+                        "tokens": 24_576,
+                    }
+                )
     return rows
 
 
@@ -183,6 +192,27 @@ def _zero_tokens(condition: str, layers: tuple[int, ...], generator: np.random.G
                 row = {"domain": domain, "layer": layer, "bin": n, "low": loss * n / 5, "high": loss * (n + 1) / 5}
                 row["centre"] = loss * (n + 0.5) / 5
                 rows.append(row | {"share": share, "tokens": 2458})
+    return rows
+
+
+def _documents(condition: str, layers: tuple[int, ...], generator: np.random.Generator) -> list[dict]:
+    rows = []
+    for domain, level in DOMAINS.items():
+        loss = level + float(generator.normal(0, 0.02))
+        row = {"domain": domain, "documents": 64, "tokens": 24_576, "loss": loss}
+        rows.append(row | {"ci_low": loss - 0.1, "ci_high": loss + 0.1})
+    return rows
+
+
+def _core(condition: str, layers: tuple[int, ...], generator: np.random.Generator) -> list[dict]:
+    if condition in ("ec-8k", "et-fallback"):
+        return []
+    rows = []
+    for number, task in enumerate(TASKS):
+        right = 0.3 + 0.02 * number + float(generator.normal(0, 0.01))
+        kind = "language_modeling" if number > 3 else "multiple_choice"
+        row = {"task": task, "kind": kind, "shots": 10, "examples": 500, "cropped": 0.01 * number}
+        rows.append(row | {"accuracy": right, "centered": (right - 0.25) / 0.75})
     return rows
 
 

@@ -35,9 +35,17 @@ EXPERTS = pl.DataFrame(
 )
 
 
-def test_largest_pool_and_plain_threshold_rule_are_compared():
-    assert cutoff.compared_conditions(RUNS) == ["ec-batch", "et"]
-    assert cutoff.compared_conditions(RUNS.filter(pl.col("condition") == "dense")) == []
+def test_every_pool_that_ran_is_named_with_its_own_size(tmp_path):
+    names = ["et", "ec-8k", "ec-sequence", "et-no-warmup", "d20-et"]
+    experts = pl.concat([EXPERTS.with_columns(condition=pl.lit(name)) for name in names])
+    runs = pl.concat([RUNS, RUNS.tail(1).with_columns(condition=pl.lit("ec-8k"), pool_tokens=pl.lit(1024, pl.Int64))])
+    cutoff.draw({"runs": runs, "experts": experts}, INFO, tmp_path / "figure")
+    drawn = pl.read_csv(tmp_path / "figure.csv")
+    pools = dict(drawn.select("condition", "pool_tokens").unique().iter_rows())
+    assert pools == {"ec-sequence": 256, "ec-8k": 1024, "et": 8192}
+    data = cutoff.cutoff_data(runs, experts)
+    title = cutoff.pool_title(data.filter((pl.col("condition") == "ec-8k") & (pl.col("series") == "usage")))
+    assert title == "EC, second pool\npool of 1k tokens\nn = 2"
 
 
 def test_mean_and_sd_run_over_experts_and_seeds():
@@ -56,5 +64,5 @@ def test_only_one_of_the_two_rules_draws(tmp_path):
 
 
 def test_without_the_two_rules_the_figure_says_so(tmp_path):
-    cutoff.draw({"runs": RUNS.clear(), "experts": EXPERTS}, INFO, tmp_path / "figure")
+    cutoff.draw({"runs": RUNS, "experts": EXPERTS.clear()}, INFO, tmp_path / "figure")
     assert pl.read_csv(tmp_path / "figure.csv").is_empty()

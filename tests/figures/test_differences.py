@@ -8,7 +8,13 @@ import polars as pl
 import pytest
 
 from moe_replication.figures import baselines, confound, sensitivity, style
-from moe_replication.figures.differences import difference_panel, final_differences, final_values, value_panel
+from moe_replication.figures.differences import (
+    difference_panel,
+    final_differences,
+    final_interactions,
+    final_values,
+    value_panel,
+)
 
 RUNS = pl.DataFrame(
     {
@@ -51,7 +57,7 @@ def test_panels_name_their_rows_from_top_to_bottom():
     assert [text.get_text() for text in axes[0, 1].get_yticklabels()] == ["fallback"]
 
 
-def test_the_confound_compares_within_a_storage(paper_a_tables):
+def test_the_confound_compares_within_a_storage_and_as_in_the_released_code(paper_a_tables):
     data = confound.confound_data(paper_a_tables["runs"])
     pairs = data.filter(pl.col("kind") == "difference").select("storage", "condition", "baseline").rows()
     assert pairs == [
@@ -61,7 +67,49 @@ def test_the_confound_compares_within_a_storage(paper_a_tables):
         ("Muon, concatenated", "et-concat", "tc-aux-concat"),
         ("AdamW", "ec-adamw", "tc-aux-adamw"),
         ("AdamW", "et-adamw", "tc-aux-adamw"),
+        ("as in the released code", "ec-batch", "tc-aux-concat"),
+        ("as in the released code", "et", "tc-aux-concat"),
     ]
+
+
+def _cells(**losses: list[float]) -> pl.DataFrame:
+    rows = [(name.replace("_", "-"), seed, value) for name, values in losses.items() for seed, value in
+            enumerate(values)]  # fmt: skip
+    names = {"paper": pl.lit("expert-threshold"), "title": pl.col("condition"), "rule": pl.lit("expert_threshold")}
+    return pl.DataFrame(rows, schema=["condition", "seed", "val_loss"], orient="row").with_columns(**names)
+
+
+CELLS = _cells(et=[3.0, 3.1, 9.0], tc_aux=[3.2, 3.2], et_concat=[3.0, 3.0], tc_aux_concat=[3.1, 3.0])
+
+
+def test_the_interaction_is_paired_by_seed_over_all_four():
+    """Seed 0: -0.2 - (-0.1) = -0.1, seed 1: -0.1 - 0 = -0.1; seed 2 lacks three cells."""
+    row = final_interactions(CELLS, [("et", "tc-aux", "et-concat", "tc-aux-concat")]).row(0, named=True)
+    assert (row["kind"], row["condition"], row["baseline"], row["n"]) == ("interaction", "et", "tc-aux", 2)
+    assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((-0.1, -0.1, -0.1))
+    assert final_interactions(CELLS, [("et", "tc-aux", "et-adamw", "tc-aux-adamw")]).is_empty()
+    shown = confound.confound_data(CELLS).filter(pl.col("kind") == "interaction")
+    assert shown.select("storage", "condition").rows() == [("per expert minus concatenated", "et")]
+
+
+def test_the_papers_differences_stand_only_beside_the_released_codes_storage():
+    paper = {"tc-aux": 2.892, "et": 2.844}
+    with style.styled():
+        _, axes = style.panels(width=4, height=2)
+        confound.difference_panel(axes[0, 0], confound.confound_data(CELLS), paper)
+    open_markers = [line for line in axes[0, 0].lines if line.get_markerfacecolor() == "none"]
+    (line,) = open_markers
+    assert line.get_ydata()[0] == pytest.approx(-0.048)
+    assert round(line.get_xdata()[0]) == list(confound.GROUPS).index("as in the\nreleased code")
+
+
+def test_the_confound_draws_without_the_concatenated_cells(tmp_path, info):
+    runs = CELLS.with_columns(pl.col("condition").replace({"et-concat": "et-adamw", "tc-aux-concat": "tc-aux-adamw"}))
+    confound.draw({"runs": runs}, info, tmp_path / "figure")
+    assert set(pl.read_csv(tmp_path / "figure.csv", infer_schema_length=None)["storage"]) == {
+        "Muon, per expert",
+        "AdamW",
+    }
 
 
 def test_the_default_is_no_difference_to_itself(paper_a_tables):

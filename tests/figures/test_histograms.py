@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 import pytest
 
 from figures.probe_tables import no_probes, probe_tables
-from moe_replication.figures import histograms
+from moe_replication.figures import histograms, style
 
 
 def _tables() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -22,7 +24,15 @@ def test_density_integrates_to_one_and_missing_cutoffs_are_left_out():
     data = histograms.histogram_data(*_tables())
     bins = data.filter(pl.col("kind") == "bin")
     assert bins["density"].to_list() == [0.5, 1.5]  # a quarter and three quarters over half a unit
-    assert data.filter(pl.col("kind") == "cutoff").select("expert", "cutoff").rows() == [(0, 1.2)]
+    cutoffs = data.filter(pl.col("kind") == "cutoff").select("quantity", "expert", "cutoff").rows()
+    assert cutoffs == [("gate", 0, pytest.approx(1 / (1 + math.exp(-1.2)))), ("logit", 0, 1.2)]
+
+
+def test_gates_are_a_distribution_of_their_own():
+    logits, cutoffs = _tables()
+    gates = logits.with_columns(quantity=pl.lit("gate"), count=pl.Series([6, 2]))
+    data = histograms.histogram_data(pl.concat([logits, gates]), cutoffs).filter(pl.col("kind") == "bin")
+    assert dict(data.group_by("quantity").agg("density").iter_rows()) == {"logit": [0.5, 1.5], "gate": [1.5, 0.5]}
 
 
 def test_outline_falls_to_zero_between_bins_that_are_not_neighbours():
@@ -38,16 +48,28 @@ def test_window_leaves_a_thousandth_out_but_no_cutoff():
         [tables[0].with_columns(pl.col("count") * 1000), tables[0].head(1).with_columns(low=-9.0, high=-8.5)]
     )
     data = histograms.histogram_data(wide, tables[1].with_columns(cutoff=pl.lit(4.0)))
-    assert histograms.logit_window(data) == (0.0, 4.0)
+    assert histograms.logit_window(data.filter(pl.col("quantity") == "logit")) == (0.0, 4.0)
 
 
-def test_gates_and_other_conditions_stay_out_of_the_figure(tmp_path, info):
+def test_logits_and_gates_of_the_conditions_draw(tmp_path, info):
     histograms.draw(probe_tables(("tc", "et"), seeds=2, layers=(0, 1)), info, tmp_path / "figure")
     drawn = pl.read_csv(tmp_path / "figure.csv", infer_schema_length=None)
     assert drawn["condition"].unique().to_list() == ["et"]
     bins = drawn.filter(pl.col("kind") == "bin")
-    mass = bins.group_by("seed", "layer").agg((pl.col("density") * (pl.col("high") - pl.col("low"))).sum())
-    assert mass["density"].to_list() == pytest.approx([1.0] * 4)
+    mass = bins.group_by("quantity", "seed", "layer").agg((pl.col("density") * (pl.col("high") - pl.col("low"))).sum())
+    assert mass["density"].to_list() == pytest.approx([1.0] * 8)
+
+
+@pytest.mark.parametrize("layers", [(0,), (0, 1, 2, 3, 4)])
+def test_gates_lie_below_logits_on_an_axis_of_their_own(layers):
+    tables = probe_tables(("et",), seeds=1, layers=layers)
+    data = histograms.histogram_data(tables["probe-histograms"], tables["probe-cutoffs"])
+    with style.styled():
+        _, axes = style.panels(width=7, height=3, rows=2, columns=4)
+        own = data.filter(pl.col("quantity") == "gate")
+        histograms.quantity_panels(axes, own, "gate", layers, ["et"])
+    assert [ax.get_title(loc="left") for ax in axes.flat if ax.axison] == [f"MoE layer {layer}" for layer in layers]
+    assert {ax.get_xlim() for ax in axes.flat if ax.axison} == {(0.0, 1.0)}
 
 
 def test_a_run_without_cutoffs_draws(tmp_path, info):

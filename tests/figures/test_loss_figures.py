@@ -49,7 +49,7 @@ REPORTED = pl.DataFrame(
         ("d20-et", "val_loss", 2.62, None, "A, Table 2"),
         ("ec-64k", "val_loss", 2.841, 65536, "A, Table 1"),
         ("ec-64k", "train_loss", 2.836, 65536, "A, Figure 6"),
-        ("d20-et", "token_efficiency", 1.6, None, "A, headline, Figure 1"),
+        ("d20-et", "token_ratio", 1.6, None, "A, headline, Figure 1"),
         )
     ],
     schema=SCHEMA,

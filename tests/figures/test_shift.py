@@ -14,8 +14,8 @@ NAMES = {"paper": "expert-threshold", "condition": "et", "title": "ET", "rule": 
 def test_shares_become_percent_and_experts_ends_average_over_seeds():
     table = pl.DataFrame(
         {
-            "seed": [0, 1], "domain": "code", "batch_tokens": 16, "loss": [3.0, 5.0], "usage_mean": [0.06, 0.08],
-            "usage_low": [0.01, 0.03], "usage_high": [0.2, 0.4], "load_worst": [4.0, 6.0],
+            "seed": [0, 1], "domain": "code", "batch": "decode", "batch_tokens": 16, "loss": [3.0, 5.0],
+            "usage_mean": [0.06, 0.08], "usage_low": [0.01, 0.03], "usage_high": [0.2, 0.4], "load_worst": [4.0, 6.0],
             "zero_expert_share": [0.1, 0.1],
         }
     ).with_columns(**{key: pl.lit(value) for key, value in NAMES.items()})  # fmt: skip
@@ -27,6 +27,25 @@ def test_shares_become_percent_and_experts_ends_average_over_seeds():
     assert data["loss"]["expert_low"] is None
     assert data["zero_expert_share"]["mean"] == pytest.approx(10.0)
     assert data["zero_expert_share"]["ci_high"] == pytest.approx(10.0)
+
+
+def test_prefill_and_decode_are_not_mixed():
+    """An expert's largest load of 4 targets in prefill and 2 in decode, not 3 in both."""
+    table = probe_tables(("et",), seeds=2)["probe-shift"]
+    table = table.with_columns(load_worst=pl.when(pl.col("batch") == "prefill").then(4.0).otherwise(2.0))
+    data = shift.shift_data(table).filter(pl.col("series") == "load_worst")
+    assert dict(data.select("batch", "mean").unique().iter_rows()) == {"prefill": 4.0, "decode": 2.0}
+    assert data["n"].unique().to_list() == [2]
+
+
+def test_decode_is_solid_and_prefill_faint_beside_it():
+    data = shift.shift_data(probe_tables(("et",), seeds=1)["probe-shift"])
+    chosen = data.filter((pl.col("series") == "load_worst") & (pl.col("domain") == "code"))
+    with style.styled():
+        _, axes = style.panels(width=2, height=2)
+        shift.shift_panel(axes[0, 0], chosen, ["et"], [1, 16, 256])
+    marks = {(line.get_alpha(), line.get_xdata()[0] > 0) for line in axes[0, 0].lines if line.get_xdata()[0] < 0.5}
+    assert marks == {(1.0, True), (0.35, False)}
 
 
 def test_domain_without_a_full_batch_is_left_out():

@@ -21,11 +21,29 @@ def _ratios(code: list[float], math: list[float], seed: int = 0) -> pl.DataFrame
     )  # fmt: skip
 
 
-def test_gap_is_code_minus_math_in_points_and_averaged_by_seed():
+def test_gap_is_code_minus_math_in_points():
     table = pl.concat([_ratios([0.2, 0.05], [0.1, 0.08]), _ratios([0.1, 0.1], [0.1, 0.1], seed=1)])
     gaps = specialization.domain_gap(specialization.ratio_data(table, ("et",)))
     assert gaps["gap"].to_list() == pytest.approx([10.0, -3.0, 0.0, 0.0])
-    assert specialization.mean_gap(gaps) == pytest.approx([6.5, 0.0])
+
+
+def test_the_grid_prints_the_distance_that_claims_judge(tmp_path, info):
+    """0.1 and 0.3: mean 0.2, half-width t(0.975, 1) * sd / sqrt(2) = 12.706 * 0.1."""
+    tables = probe_tables(("et",), seeds=2, layers=(0, 1))
+    metrics = tables["probe-metrics"].with_columns(specialization_code_math=pl.Series([0.1, 0.3]))
+    specialization.draw_grid(tables | {"probe-metrics": metrics}, info, tmp_path / "grid")
+    drawn = pl.read_csv(tmp_path / "grid.csv")
+    assert dict(drawn.select("seed", "distance").unique().iter_rows()) == {0: 0.1, 1: 0.3}
+    assert specialization.distance_text([0.1, 0.3]) == "distance 0.200 ± 1.271 (n = 2)"
+    assert specialization.distance_text([0.25]) == "distance 0.250 (n = 1)"
+
+
+def test_a_run_without_the_metric_says_so(tmp_path, info):
+    tables = probe_tables(("et",), seeds=1, layers=(0,))
+    tables["probe-metrics"] = tables["probe-metrics"].drop("specialization_code_math")
+    specialization.draw_grid(tables, info, tmp_path / "grid")
+    assert pl.read_csv(tmp_path / "grid.csv")["distance"].is_null().all()
+    assert specialization.distance_text([]) == "distance not measured"
 
 
 def test_heat_map_has_layers_down_and_experts_across():
@@ -56,7 +74,10 @@ def test_one_domain_alone_draws_no_difference(tmp_path, info):
     assert pl.read_csv(tmp_path / "grid.csv").is_empty()
 
 
-@pytest.mark.parametrize("draw", [specialization.draw_ratio, specialization.draw_grid])
-def test_without_probes_a_figure_says_so(tmp_path, info, draw):
+@pytest.mark.parametrize(
+    ("draw", "columns"),
+    [(specialization.draw_ratio, specialization.OUT), (specialization.draw_grid, specialization.GRID_OUT)],
+)
+def test_without_probes_a_figure_says_so(tmp_path, info, draw, columns):
     draw(no_probes(), info, tmp_path / "empty")
-    assert (tmp_path / "empty.csv").read_text() == ",".join(specialization.OUT) + "\n"
+    assert (tmp_path / "empty.csv").read_text() == ",".join(columns) + "\n"

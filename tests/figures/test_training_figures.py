@@ -1,4 +1,4 @@
-"""Figures of quantities over training: bands, warm-up, gap, bias, normalisation, capacity, token efficiency."""
+"""Figures of quantities over training: bands, warm-up, gap, bias, normalisation, capacity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 
 from moe_replication.figures import bias, capacity, gap, normalization, style, warmup
 from moe_replication.figures.curves import show_late, spread, step_bands, warmup_end
-from moe_replication.figures.efficiency import compared, efficiency_bar, efficiency_rows
 
 MODULES = (bias, capacity, gap, normalization, warmup)
 LABELS = {"paper": "expert-threshold", "condition": "et"}
@@ -90,39 +89,6 @@ def test_normalisation_is_compared_by_seed():
 def test_capacity_is_in_percent():
     data = capacity.capacity_data(RUNS, _curves(saturation=[0.1, 0.2, 0.3, 0.6]))
     assert data.filter(pl.col("step") == 0)["mean"].to_list() == [pytest.approx(20.0)]
-
-
-def test_token_efficiency_takes_the_aux_loss_baseline_first():
-    names = pl.DataFrame({"condition": ["et", "tc", "tc-aux"]})
-    assert compared(names, "d12") == ("et", "tc-aux")
-    assert compared(names.filter(pl.col("condition") != "tc-aux"), "d12") == ("et", "tc")
-    assert compared(names, "d20") is None
-
-
-def test_the_bar_spans_the_tokens_saved(paper_values):
-    """ET has TC's final loss of 3 at 100 of 200 tokens: twice fewer."""
-    curves = pl.DataFrame(
-        {"condition": ["tc"] * 2 + ["et"] * 2, "seed": 0, "tokens": [100, 200] * 2, "val_loss": [4.0, 3.0, 3.0, 2.5]}
-    )
-    row = efficiency_rows(curves, ["d12"]).row(0, named=True)
-    assert (row["n"], row["mean"], row["ci_low"]) == (1, pytest.approx(2.0), None)
-    with style.styled():
-        _, axes = style.panels(width=2, height=2)
-        efficiency_bar(axes[0, 0], curves, "d12", paper_values)
-    arrow, sentence = axes[0, 0].texts
-    assert (arrow.xy[0], arrow.xyann[0]) == (pytest.approx(100.0), 200.0)
-    assert sentence.get_text() == "ET to TC's loss:\n2.00x fewer tokens\nn = 1\n(paper, d20: 1.6x)"
-
-
-def test_no_bar_where_the_loss_is_never_reached(paper_values):
-    curves = pl.DataFrame(
-        {"condition": ["tc", "et"], "seed": 0, "tokens": [100, 100], "val_loss": [3.0, 3.5]},
-    )
-    with style.styled():
-        _, axes = style.panels(width=2, height=2)
-        efficiency_bar(axes[0, 0], curves, "d12", paper_values)
-    assert "reached in 0 of 1 seeds" in axes[0, 0].texts[0].get_text()
-    assert len(axes[0, 0].texts) == 1
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -125,11 +125,11 @@ def test_weights_are_stored_expert_out_in(experts):
 def test_concatenated_storage_computes_the_same(experts):
     other = Experts(WIDTH, OUT, TIERS, HIDDEN, "concatenated").double()
     assert [tuple(p.shape) for p in other.up] == [(6, 5), (7, 5), (6, 5)]
-    assert [tuple(p.shape) for p in other.down] == [(4, 6), (4, 7), (4, 6)]
+    assert [tuple(p.shape) for p in other.down] == [(6, 4), (7, 4), (6, 4)]
     with torch.no_grad():
         for up, down, (up_EHD, down_EDH) in zip(other.up, other.down, experts.stacks(), strict=True):
             up.copy_(torch.cat(list(up_EHD)))
-            down.copy_(torch.cat(list(down_EDH), dim=1))
+            down.copy_(torch.cat([down_DH.T for down_DH in down_EDH]))
     x, gates = torch.randn(9, WIDTH, dtype=torch.float64), torch.rand(9, EXPERTS)
     mask = _masks(9)["fan-out 0 to E"]
     cotangent = torch.randn(9, OUT, dtype=torch.float64)
@@ -139,4 +139,5 @@ def test_concatenated_storage_computes_the_same(experts):
     torch.testing.assert_close(experts.all_outputs(x), other.all_outputs(x))
     for tier in range(len(TIERS)):
         torch.testing.assert_close(other.up[tier].grad, experts.up[tier].grad.flatten(0, 1))
-        torch.testing.assert_close(other.down[tier].grad, torch.cat(list(experts.down[tier].grad), dim=1))
+        tall = torch.cat([gradient.T for gradient in experts.down[tier].grad])
+        torch.testing.assert_close(other.down[tier].grad, tall)

@@ -15,11 +15,11 @@ LENGTH, CHANGED_FROM = 48, 29
 
 @pytest.fixture
 def build(smoke, random_model):
-    """build(condition): a random model without capacity limit, which acts in training alone and on whole pools."""
+    """build(condition, capacity): a random model; the capacity limit acts in training alone, and on whole pools."""
 
-    def make(condition: str) -> GPT:
+    def make(condition: str, capacity: float = 0.0) -> GPT:
         config = smoke[condition]
-        return random_model(replace(config, routing=replace(config.routing, capacity=0.0)))
+        return random_model(replace(config, routing=replace(config.routing, capacity=capacity, balance_pool="process")))
 
     return make
 
@@ -89,6 +89,14 @@ def test_expert_choice_in_training_looks_ahead(build, condition, warming_up):
     (hidden, masks, _), (other_hidden, other_masks, _) = (_run(model, text, True, warming_up) for text in texts)
     assert not torch.equal(masks[0][:, :CHANGED_FROM], other_masks[0][:, :CHANGED_FROM])
     assert not torch.allclose(hidden[:, :CHANGED_FROM], other_hidden[:, :CHANGED_FROM], atol=1e-3)
+
+
+def test_the_capacity_limit_looks_ahead_in_training(build):
+    """Which surplus is dropped depends on the whole pool, so expert threshold trains causally only within the limits."""
+    model = build("et", capacity=0.5)
+    texts = _two_texts(len(model.embedding))
+    masks, other_masks = (_run(model, text, training=True)[1][0] for text in texts)
+    assert not torch.equal(masks[:, :CHANGED_FROM], other_masks[:, :CHANGED_FROM])
 
 
 def test_expert_choice_is_causal_with_the_average_that_its_training_tracked(build):

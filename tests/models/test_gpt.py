@@ -92,6 +92,7 @@ def test_models_of_a_seed_share_what_they_have_in_common(smoke):
 @pytest.mark.parametrize("condition", ["dense", "tc", "tc-aux", "tc-loss-free", "ec-batch", "et"])
 def test_initial_loss_is_ln_of_the_vocabulary(smoke, condition):
     config = smoke[condition]
+    config = replace(config, routing=replace(config.routing, balance_pool="process"))
     model, tokens = _model(config), _tokens(config)
     losses = model.token_losses(model(tokens, CONTEXT).hidden_BTD, tokens.roll(-1, 1))
     assert losses.shape == (64,)

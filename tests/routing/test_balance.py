@@ -7,7 +7,7 @@ from moe_replication.routing import RoutingState
 from moe_replication.routing.balance import auxiliary_loss, loss_free_bias, pooled_load
 
 MASK = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]).bool()
-LOAD = torch.tensor([3, 2, 1]) / 6
+LOAD = torch.tensor([[3, 2, 1]]) / 6
 
 
 def test_auxiliary_loss_on_paper():
@@ -45,4 +45,14 @@ def test_load_of_the_batch_counts_the_passes_of_the_step_so_far():
     state = RoutingState.empty(3)
     torch.testing.assert_close(pooled_load(MASK, state, "batch"), LOAD)
     state.load_sum_E, state.passes = torch.tensor([0.0, 0.0, 1.0]), 1
-    torch.testing.assert_close(pooled_load(MASK, state, "batch"), torch.tensor([3 / 12, 2 / 12, 7 / 12]))
+    torch.testing.assert_close(pooled_load(MASK, state, "batch"), torch.tensor([[3 / 12, 2 / 12, 7 / 12]]))
+
+
+def test_smaller_pools_have_losses_of_their_own():
+    """Pools of three tokens: loads (2, 1, 0)/3 and (1, 1, 1)/3, mean gates .2 and .4 of each expert."""
+    load = pooled_load(MASK, RoutingState.empty(3), 3)
+    torch.testing.assert_close(load, torch.tensor([[2, 1, 0], [1, 1, 1]]) / 3)
+    gates = torch.tensor([0.2] * 3 + [0.4] * 3)[:, None] * torch.tensor([1.0, 0.5, 2.0])
+    # f = (2, 1, 0) and (1, 1, 1)
+    first, second = 0.2 * (2 * 1.0 + 1 * 0.5), 0.4 * (1.0 + 0.5 + 2.0)
+    assert auxiliary_loss(load, gates).item() == pytest.approx((first + second) / 2)

@@ -75,6 +75,49 @@ def test_ordering_inconclusive_says_how_many_seeds_would_do(verdicts):
     assert f"About {entry['n_needed']} paired seeds would settle it" in entry["evidence"]
 
 
+def threshold(**keys):
+    return claim("threshold", conditions=["et"], direction="less", threshold=0.07, test="one_sample_t") | keys
+
+
+def test_threshold_compares_the_mean_with_a_number(verdicts):
+    # mean 0.05, sd 0.01: half width 4.303 * 0.01 / sqrt(3) = 0.0248, so below 0.08 and not safely below 0.07
+    values = {"et": [0.04, 0.05, 0.06]}
+    (entry,) = verdicts(threshold(threshold=0.08), values)
+    assert (entry["verdict"], entry["effect"], entry["n"]) == ("reproduced", pytest.approx(0.05), 3)
+    assert (entry["ci_low"], entry["ci_high"]) == (pytest.approx(0.0252, abs=1e-4), pytest.approx(0.0748, abs=1e-4))
+    # t = -0.03 / (0.01 / sqrt(3)) = -5.196 with 2 degrees of freedom
+    assert entry["p"] == pytest.approx(0.0351, abs=1e-4)
+    assert "One-sample t test" in entry["evidence"]
+    (entry,) = verdicts(threshold(), values)
+    assert entry["verdict"] == "inconclusive"
+    assert entry["n_needed"] > 3
+    (entry,) = verdicts(threshold(direction="greater", threshold=0.08), values)
+    assert entry["verdict"] == "contradicted"
+
+
+def test_threshold_of_a_ratio_takes_logarithms(verdicts):
+    """Ratios 1, 2 and 4: geometric mean 2, interval symmetric in logarithms."""
+    (entry,) = verdicts(threshold(direction="greater", threshold=1.0, logarithmic=True), {"et": [1.0, 2.0, 4.0]})
+    assert entry["effect"] == pytest.approx(2.0)
+    assert entry["ci_low"] * entry["ci_high"] == pytest.approx(4.0)
+    assert entry["verdict"] == "inconclusive"
+    assert "geometric mean val_loss of et is 2 (95 % interval" in entry["sentence"]
+    assert entry["sentence"].endswith("claimed: above 1.")
+
+
+def test_four_conditions_compare_two_differences(verdicts):
+    """(et - tc) - (dense - ec-batch) by seed: (-.1, -.1, -.1) - (-.1, -.11, -.12) = 0, .01, .02."""
+    values = {"et": [2.9, 3.0, 3.1], "tc": TC, "dense": [2.9, 2.99, 3.08], "ec-batch": TC}
+    conditions = ["et", "tc", "dense", "ec-batch"]
+    (entry,) = verdicts(claim(conditions=conditions, direction="greater"), values)
+    assert (entry["effect"], entry["n"]) == (pytest.approx(0.01), 3)
+    assert entry["sentence"].startswith("Inconclusive: (et minus tc) minus (dense minus ec-batch) in val_loss is 0.01")
+    (entry,) = verdicts(
+        claim("equivalence", conditions=conditions, margin=0.1, margin_origin="ours", test="tost"), values
+    )
+    assert entry["verdict"] == "reproduced"
+
+
 def test_one_seed_is_inconclusive(verdicts):
     (entry,) = verdicts(claim(), {"et": [2.0], "tc": [3.0]})
     assert (entry["verdict"], entry["n"], entry["ci_low"], entry["p"]) == ("inconclusive", 1, None, None)

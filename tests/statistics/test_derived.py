@@ -20,20 +20,22 @@ def _curve(condition: str, losses: list[float], **columns: list[float | None]) -
 
 
 def test_tokens_of_the_baseline_over_those_needed():
-    curves = pl.concat([_curve("et", [4.0, 2.0, 1.0, 0.5]), _curve("tc", [4.0, 3.0, 2.5, 2.0])])
+    curves = pl.concat([_curve("et", [4.0, 2.0, 1.0, 0.5]), _curve("tc-aux", [4.0, 3.0, 2.5, 2.0])])
     assert token_ratios(curves).rows() == [("expert-threshold", "et", 0, 2.0)]
 
 
-def test_a_loss_that_is_never_reached_counts_as_zero():
-    curves = pl.concat([_curve("et", [4.0, 3.0]), _curve("tc", [4.0, 2.0])])
-    assert token_ratios(curves)["token_ratio"].to_list() == [0.0]
+def test_a_loss_that_is_never_reached_gets_the_largest_ratio_it_can_have():
+    """The baseline's best loss came after 200 of its tokens; 300 of the reference's do not reach it."""
+    curves = pl.concat([_curve("et", [4.0, 3.0, 2.5]), _curve("tc-aux", [4.0, 2.0, 2.1])])
+    assert token_ratios(curves)["token_ratio"].to_list() == pytest.approx([200 / 300])
 
 
 def test_early_rates_cover_the_papers_warm_up_share_of_the_horizon():
     losses = [1.0] * 10
     curve = _curve("et", losses, raw_usage_mean=[0.1, 0.3] + [0.9] * 8, starvation=[None, 0.5] + [0.0] * 8)
     # 4,000 of 19,073 is 0.21: steps 1 and 2 of 10
-    assert early_rates(curve).select("raw_usage_early", "starvation_early").row(0) == pytest.approx((0.2, 0.5))
+    row = early_rates(curve).select("raw_usage_early", "starvation_early", "raw_usage_late", "starvation_late").row(0)
+    assert row == pytest.approx((0.2, 0.5, 0.9, 0.0))
 
 
 def _experts(condition: str, column: str, levels: list[list[float]]) -> pl.DataFrame:

@@ -66,12 +66,13 @@ def test_tables_are_stacked_with_the_run_in_front(root, runs):
 def test_core_is_stacked_where_runs_were_scored(root, runs):
     scored = [run for run in runs if run.condition == "et" and run.seed == 1]
     row = {"task": "copa", "kind": "multiple_choice", "shots": 0, "examples": 9, "accuracy": 0.7, "centered": 0.4}
+    row |= {"cropped": 0.25}
     folder = root / probe_folder(scored[0])
     pl.DataFrame([row]).write_parquet(folder / CORE_FILES[0])
     write_json(folder / CORE_FILES[1], {"core": 40.0, "bundle_sha256": "ab"})
     collect_probes(root, runs, scored, root / "out")
     core = pl.read_parquet(root / "out/probe-core.parquet")
-    assert core.select("condition", "seed", "task", "centered").rows() == [("et", 1, "copa", 0.4)]
+    assert core.select("condition", "seed", "task", "centered", "cropped").rows() == [("et", 1, "copa", 0.4, 0.25)]
     metrics = pl.read_parquet(root / "out/probe-metrics.parquet")
     assert metrics["core"].to_list() == [None, None, None, 40.0]
 

@@ -12,11 +12,12 @@ from moe_replication.errors import BadInput
 
 # Keys that say nothing for a comparison; the schema demands those that do.
 UNUSED = {
-    "ordering": {"margin", "margin_origin"},
-    "equivalence": {"direction"},
-    "bound": {"family"},
-    "value": {"direction", "family"},
-    "difference": {"direction", "family"},
+    "ordering": {"margin", "margin_origin", "threshold", "logarithmic"},
+    "threshold": {"margin", "margin_origin"},
+    "equivalence": {"direction", "threshold", "logarithmic"},
+    "bound": {"family", "threshold", "logarithmic"},
+    "value": {"direction", "family", "threshold", "logarithmic"},
+    "difference": {"direction", "family", "threshold", "logarithmic"},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from moe_replication.config.overlays import read_layer, values
 from moe_replication.config.probe import probed_runs
@@ -25,6 +26,7 @@ class CoreSettings:
     order_seed: int
     shots_seed: int
     max_examples: int | None
+    window: int | Literal["training"] | None
     scales: tuple[str, ...]
     batch_tokens: int
 

@@ -32,6 +32,7 @@ class ProbeSettings:
     logit_bin_width: float
     gate_bins: int
     shift_batch_tokens: tuple[int, ...]
+    shift_seed: int
     token_map_samples: int
     token_map_tokens: int
 

@@ -41,6 +41,7 @@ class Condition:
     title: str
     rows: tuple[str, ...]
     baseline: str | None
+    recipe: str | None
     tree: dict
     config: RunConfig
 
@@ -237,7 +238,8 @@ def _condition(
     row = paper["conditions"][name]
     section = scale["papers"][paper["paper"]]
     ours = f"ours: scale {scale['scale']}"
-    tree = recipe_tree(paper, row.get("recipe", recipe))
+    recipe = row.get("recipe", recipe)
+    tree = recipe_tree(paper, recipe)
     tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
     task = tree["task"].value
     sizes = (
@@ -257,7 +259,7 @@ def _condition(
     baseline = row.get("baseline", paper["default_baseline"])
     return Condition(
         name=name, title=row["title"], rows=tuple(row["rows"]), baseline=baseline if baseline != name else None,
-        tree=tree, config=build_run_config(values(tree), source),
+        recipe=recipe if "recipes" in paper else None, tree=tree, config=build_run_config(values(tree), source),
     )  # fmt: skip
 
 

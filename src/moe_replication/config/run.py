@@ -99,7 +99,7 @@ class RoutingConfig:
     warmup_fraction: float
     capacity: float
     balance: str
-    balance_pool: str
+    balance_pool: str | int
     aux_weight: float
     bias_rate: float
     renormalize: bool
@@ -251,6 +251,12 @@ class RunConfig:
             )
         if self.routing.rule in ("expert_choice", "expert_threshold"):
             self._check_pool()
+        mine, balance_pool = self.forward_tokens // self.engine.world_size, self.routing.balance_pool
+        if self.routing.balance == "aux" and isinstance(balance_pool, int) and mine % balance_pool:
+            raise BadInput(
+                f"routing.balance_pool = {balance_pool} must divide the {mine} tokens of a process's forward pass;"
+                " choose another, or process or batch"
+            )
 
     def _check_pool(self) -> None:
         pool, name = self.pool_tokens, f"routing.pool = {self.routing.pool}"

@@ -18,13 +18,6 @@ TOKEN_METRICS = ("token_jaccard", "token_dice", "token_jsd", "token_tv")
 LN_2 = math.log(2.0)
 
 
-def consistency(mask_a: Tensor, gates_a: Tensor, mask_b: Tensor, gates_b: Tensor) -> dict[str, float]:
-    """All metrics of one batch of masks (bool) and gates, each (L, N, E); ValueError when the shapes differ."""
-    sums = ConsistencySums()
-    sums.add(mask_a, gates_a, mask_b, gates_b)
-    return sums.result()
-
-
 class ConsistencySums:
     """The metrics over a stream of batches, equal to those of all batches at once.
 
@@ -39,7 +32,7 @@ class ConsistencySums:
         self.shared: list[Tensor] = []
 
     def add(self, mask_a: Tensor, gates_a: Tensor, mask_b: Tensor, gates_b: Tensor) -> None:
-        """Count one batch, (L, N, E) each."""
+        """Count one batch of masks (bool) and gates, each (L, N, E); ValueError when the shapes differ."""
         if len({tuple(tensor.shape) for tensor in (mask_a, gates_a, mask_b, gates_b)}) > 1 or mask_a.ndim != 3:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (mask_a, gates_a, mask_b, gates_b))
             raise ValueError(f"masks and gates of both checkpoints must have one shape (L, N, E), got {shapes}")

@@ -3,6 +3,10 @@
 Multiple choice and schema: the option with the lowest mean loss per token is the answer, the first of equal ones.
 Language modelling: right when every token of the answer is the most likely one. A task's centred accuracy is 0 for
 guessing and 1 for no mistake; CORE is the mean over tasks in percent.
+
+Prompts may be longer than the sequences of training: rotary angles are computed for as many positions as a prompt has.
+nanochat's core_eval.py crops only for models with a `max_seq_len`, which its own GPT has not; CoreSettings.window
+says whether and where to crop here, and the column `cropped` how much that touched.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 import torch
@@ -28,23 +33,27 @@ from moe_replication.evaluation.core_prompts import few_shots, ordered, prompts,
 from moe_replication.evaluation.core_scoring import OptionScore, Row, batches, example_rows, score_batch
 from moe_replication.files import atomic_path, write_json
 from moe_replication.models.gpt import GPT
+from moe_replication.statistics.probe_tables import CORE_COLUMNS
 
-COLUMNS = {
-    "task": pl.String, "kind": pl.String, "shots": pl.Int64, "examples": pl.Int64, "accuracy": pl.Float64,
-    "centered": pl.Float64,
-}  # fmt: skip
 _ENCODED = 256  # examples whose prompts are encoded together: enough to keep every core busy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examinee:
-    """A model and how it reads: at most `window` tokens, below the logits in the precision of `trunk`."""
+    """A model and how it reads: at most `window` tokens if any, below the logits in the precision of `trunk`."""
 
     model: GPT
     tokenizer: Tokenizer
-    window: int
+    window: int | None
     device: torch.device
     trunk: AbstractContextManager
+
+
+class Answers(NamedTuple):
+    """Whether each example is answered rightly, in the settings' order, and the share of options that are cropped."""
+
+    right: list[bool]
+    cropped: float
 
 
 def centered_accuracy(accuracy: float, baseline: float) -> float:
@@ -57,10 +66,10 @@ def core_score(table: pl.DataFrame) -> float:
     return 100 * float(table["centered"].mean())
 
 
-def right_answers(
+def answer_task(
     examinee: Examinee, task: CoreTask, settings: CoreSettings, done: Callable[[int], object] = lambda examples: None
-) -> list[bool]:
-    """Whether each example is answered rightly, in the settings' order; `done` is told how many more are.
+) -> Answers:
+    """Answer a task; `done` is told how many more examples are answered.
 
     A limit leaves out examples but no few shots: those scored are scored as without it.
     """
@@ -75,11 +84,13 @@ def right_answers(
             scores[row.example] |= {span.option: score for span, score in zip(row.spans, options, strict=True)}
         missing.subtract(row.example for row in batch)
         done(sum(missing[example] == 0 for example in {row.example for row in batch}))
-    return [_is_right(task, item, found) for item, found in zip(chosen, scores, strict=True)]
+    right = [_is_right(task, item, found) for item, found in zip(chosen, scores, strict=True)]
+    cropped = [span.cropped for row in rows for span in row.spans]
+    return Answers(right, sum(cropped) / len(cropped))
 
 
 def evaluate_core(examinee: Examinee, bundle: CoreBundle, settings: CoreSettings, label: str = "CORE") -> pl.DataFrame:
-    """One row a task (COLUMNS), in the bundle's order, with a bar on a terminal; accuracies are fractions."""
+    """One row a task (CORE_COLUMNS), in the bundle's order, with a bar on a terminal; shares are fractions."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     total = sum(len(task.items[: settings.max_examples]) for task in bundle.tasks)
@@ -88,11 +99,11 @@ def evaluate_core(examinee: Examinee, bundle: CoreBundle, settings: CoreSettings
         bar = progress.add_task(label, total=total)
         for task in bundle.tasks:
             progress.update(bar, description=f"{label}: {task.name}")
-            right = right_answers(examinee, task, settings, lambda examples: progress.advance(bar, examples))
+            right, cropped = answer_task(examinee, task, settings, lambda examples: progress.advance(bar, examples))
             accuracy = sum(right) / len(right)
             centered = centered_accuracy(accuracy, task.baseline)
-            table.append((task.name, task.kind, task.shots, len(right), accuracy, centered))
-    return pl.DataFrame(table, schema=COLUMNS, orient="row")
+            table.append((task.name, task.kind, task.shots, len(right), accuracy, centered, cropped))
+    return pl.DataFrame(table, schema=CORE_COLUMNS, orient="row")
 
 
 def score_runs(
@@ -105,10 +116,11 @@ def score_runs(
     newest = [snapshots(project.root, run)[-1] for run in runs]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for run, snapshot in zip(runs, newest, strict=True):
+        length = run.config.data.sequence_length
         examinee = Examinee(
             model=load_language_model(run, snapshot.path, device),
             tokenizer=tokenizer_of(project, run),
-            window=run.config.data.sequence_length,
+            window=length if settings.window == "training" else settings.window,
             device=device,
             trunk=trunk_precision(run.config.engine.precision, device),
         )
@@ -118,6 +130,7 @@ def score_runs(
             "bundle_sha256": bundle.sha256,
             "tasks": len(bundle.tasks),
             "max_examples": settings.max_examples,
+            "window": examinee.window,
             "step": snapshot.step,
         }
         folder = project.root / probe_folder(run)

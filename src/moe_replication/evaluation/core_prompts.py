@@ -20,6 +20,7 @@ class ScoredTokens:
 
     tokens: list[int]
     start: int
+    cropped: bool = False
 
 
 def ordered(items: Sequence[dict], seed: int) -> list[dict]:
@@ -48,8 +49,8 @@ def prompts(task: CoreTask, item: dict, shots: Iterable[dict]) -> list[str]:
     return [question.strip(), question + item["continuation"]]
 
 
-def scored_options(kind: str, encoded: list[list[int]], window: int) -> list[ScoredTokens]:
-    """What is scored of an example's encoded prompts, cropped to `window` tokens: one entry an option.
+def scored_options(kind: str, encoded: list[list[int]], window: int | None) -> list[ScoredTokens]:
+    """What is scored of an example's encoded prompts, cropped where there is a `window`: one entry an option.
 
     Multiple choice: what follows the common start. Schema: the common end. Language modelling: what follows
     the question. At least one token of an option is scored, never the first.
@@ -65,14 +66,14 @@ def scored_options(kind: str, encoded: list[list[int]], window: int) -> list[Sco
     return [crop(tokens, start, window) for tokens, start in located]
 
 
-def crop(tokens: list[int], start: int, window: int) -> ScoredTokens:
-    """The last tokens that fit into `window` behind the first one, which stays.
+def crop(tokens: list[int], start: int, window: int | None) -> ScoredTokens:
+    """The last tokens that fit into `window` behind the first one, which stays (nanochat drops it); all for None.
 
     Of an answer longer than the window, what is left of it is scored.
     """
-    surplus = max(len(tokens) - window, 0)
+    surplus = 0 if window is None else max(len(tokens) - window, 0)
     kept = [tokens[0], *tokens[1 + surplus :]]
-    return ScoredTokens(tokens=kept, start=max(start - surplus, 1))
+    return ScoredTokens(tokens=kept, start=max(start - surplus, 1), cropped=surplus > 0)
 
 
 def _question(task: CoreTask, item: dict) -> str:

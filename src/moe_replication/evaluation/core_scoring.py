@@ -27,6 +27,7 @@ class Span(NamedTuple):
     option: int
     first: int
     targets_K: np.ndarray
+    cropped: bool
 
 
 @dataclass(kw_only=True)
@@ -51,7 +52,8 @@ def example_rows(example: int, options: Sequence[ScoredTokens]) -> list[Row]:
     for number, option in enumerate(options):
         tokens_T = np.asarray(option.tokens[:-1], dtype=np.int32)
         row = rows.setdefault(tokens_T.tobytes(), Row(example=example, tokens_T=tokens_T))
-        row.spans.append(Span(number, option.start - 1, np.asarray(option.tokens[option.start :], dtype=np.int64)))
+        targets_K = np.asarray(option.tokens[option.start :], dtype=np.int64)
+        row.spans.append(Span(number, option.start - 1, targets_K, option.cropped))
     return list(rows.values())
 
 

@@ -1,4 +1,8 @@
-"""The probe of finished runs: one causal pass over every domain, and the routing of the snapshots compared."""
+"""The probe of finished runs: one causal pass over every domain, and the routing of the snapshots compared.
+
+All of it is causal but one table's second mode: under expert choice the fan-out of its own top-k over pools, as in
+training, is measured too.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ from moe_replication.evaluation.documents import (
 from moe_replication.evaluation.probe_metrics import Metrics, probe_metrics
 from moe_replication.evaluation.routing_probe import RoutedBatch, RouterMeter, TokenRoutes, routed_batches
 from moe_replication.evaluation.specialization import specialization_rows
-from moe_replication.evaluation.threshold_shift import LoadMeter
+from moe_replication.evaluation.threshold_shift import shift_rows
 from moe_replication.evaluation.token_map import token_map_rows
 from moe_replication.files import atomic_path, write_json
 from moe_replication.models.gpt import GPT
@@ -112,19 +116,19 @@ class Probe:
         experts, layers, top_k = config.moe.experts, len(model.moe_layers()), config.routing.top_k
         routes = TokenRoutes()
         router = RouterMeter(layers, experts, settings.logit_bin_width, settings.gate_bins)
-        loads = [LoadMeter(tokens, top_k, experts) for tokens in settings.shift_batch_tokens]
+        masks: list[Tensor] = []
         for batch in self._read(model, text):
             routes.add(batch)
             if layers:
                 router.add(batch)
-                for meter in loads:
-                    meter.add(batch.mask_LNE, batch.losses_N)
+                masks.append(batch.mask_LNE.cpu())
         rows["documents"].append(document_row(text, routes.losses_N))
         if not layers:
             return
         rows["specialization"] += specialization_rows(text.domain, router.load_LE, router.tokens)
         rows["zero_tokens"] += routes.zero_rows(text.domain, settings.loss_bins)
-        rows["shift"] += [meter.row(text.domain) for meter in loads]
+        losses_N, sizes = torch.from_numpy(routes.losses_N), settings.shift_batch_tokens
+        rows["shift"] += shift_rows(text, torch.cat(masks, dim=1), losses_N, sizes, top_k, settings.shift_seed)
         map_size = settings.token_map_samples, settings.token_map_tokens
         rows["token_map"] += token_map_rows(model, text, self.tokenizer, *map_size)
         if text.domain == VALIDATION:

@@ -83,9 +83,9 @@ def consistency_metrics(consistency: pl.DataFrame) -> Metrics:
 
 
 def shift_metrics(shift: pl.DataFrame) -> Metrics:
-    """shift_load_worst_{tokens}: the largest load over the target load of all domains at a batch size."""
-    worst = shift.group_by("batch_tokens", maintain_order=True).agg(pl.col("load_worst").max())
-    return {f"shift_load_worst_{tokens}": value for tokens, value in worst.iter_rows()}
+    """shift_load_worst_{batch}_{tokens}: the largest load over the target load of all domains at a batch size."""
+    worst = shift.group_by("batch", "batch_tokens", maintain_order=True).agg(pl.col("load_worst").max())
+    return {f"shift_load_worst_{batch}_{tokens}": value for batch, tokens, value in worst.iter_rows()}
 
 
 def _slope(x_W: np.ndarray, y_W: np.ndarray) -> float | None:

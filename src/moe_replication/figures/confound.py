@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from moe_replication.figures import style
-from moe_replication.figures.differences import FINAL, final_differences, final_values, interval
+from moe_replication.figures.differences import FINAL, final_differences, final_interactions, final_values, interval
 from moe_replication.figures.paper_values import reported
 from moe_replication.figures.style import FigureInfo
 
@@ -18,19 +18,36 @@ STORAGES = {
     "Muon,\nconcatenated": ("tc-aux-concat", "ec-concat", "et-concat"),
     "AdamW": ("tc-aux-adamw", "ec-adamw", "et-adamw"),
 }
+# The released code keeps TC's experts in one matrix, EC's and ET's apart: the paper's differences belong here only.
+RELEASED = {"as in the\nreleased code": ("tc-aux-concat", "ec-batch", "et")}
+GROUPS = STORAGES | RELEASED
+INTERACTION = "per expert minus concatenated"
 RULES = {"TC + aux loss": style.SKY, "EC, pool of the batch": style.VERMILION, "ET": style.GREEN}
 MARKERS = ("o", "^", "D")
-# Cell -> the paper's row that belongs there: the released code keeps TC's experts in one matrix, EC's and ET's apart.
+# Cell -> the paper's row that belongs there.
 PAPER_CELLS = {"tc-aux-concat": "tc-aux", "ec-batch": "ec-batch", "et": "et"}
+OUT = (*FINAL, "storage")
 
 
 def confound_data(runs: pl.DataFrame) -> pl.DataFrame:
-    """Final validation losses of every cell, and EC's and ET's differences to TC under the same storage."""
-    names = [name for cells in STORAGES.values() for name in cells]
-    pairs = [(name, cells[0]) for cells in STORAGES.values() for name in cells[1:]]
-    both = pl.concat([final_values(runs, names), final_differences(runs, pairs)])
-    storage = {name: place.replace("\n", " ") for place, cells in STORAGES.items() for name in cells}
-    return both.with_columns(storage=pl.col("condition").replace_strict(storage, return_dtype=pl.String))
+    """Final losses of every cell, EC's and ET's differences to TC by group, and what storage does to them.
+
+    `storage` names the cell's or the group's; the rows of kind `interaction` are (rule - TC) with experts one by one
+    minus (rule - TC) with experts in one matrix, paired by seed.
+    """
+    parts = []
+    for name, cells in STORAGES.items():
+        parts.append(_of_storage(final_values(runs, cells), name))
+    for name, cells in GROUPS.items():
+        parts.append(_of_storage(final_differences(runs, [(rule, cells[0]) for rule in cells[1:]]), name))
+    apart, together = list(STORAGES.values())[:2]
+    fours = [(apart[rule], apart[0], together[rule], together[0]) for rule in (1, 2)]
+    parts.append(_of_storage(final_interactions(runs, fours), INTERACTION))
+    return pl.concat(parts)
+
+
+def _of_storage(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    return rows.with_columns(storage=pl.lit(name.replace("\n", " "))).select(OUT)
 
 
 def _looks() -> list[style.Look]:
@@ -46,51 +63,76 @@ def loss_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> None:
                 style.seed_points(ax, slot + shift, values, look, jitter=0.05)
             if PAPER_CELLS.get(name) in paper:
                 style.paper_point(ax, slot + shift + 0.1, paper[PAPER_CELLS[name]], look.marker)
-    _storage_axis(ax)
+    _group_axis(ax, list(STORAGES))
+    ax.set_xlabel("optimiser and storage of the experts")
     ax.set_ylabel("final validation loss (nats / token)")
 
 
 def difference_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> None:
-    """EC and ET minus TC under the same storage, paired by seed."""
-    for slot, cells in enumerate(STORAGES.values()):
-        for shift, name, look in zip((-0.12, 0.12), cells[1:], _looks()[1:], strict=True):
-            rows = data.filter((pl.col("kind") == "difference") & (pl.col("condition") == name))
-            if not rows.is_empty():
-                row = rows.row(0, named=True)
+    """EC and ET minus TC by group, paired by seed; the paper's differences in the group of the released code."""
+    for slot, (name, cells) in enumerate(GROUPS.items()):
+        group = data.filter((pl.col("kind") == "difference") & (pl.col("storage") == name.replace("\n", " ")))
+        for shift, condition, look in zip((-0.15, 0.15), cells[1:], _looks()[1:], strict=True):
+            for row in group.filter(pl.col("condition") == condition).iter_rows(named=True):
                 style.estimate_point(ax, slot + shift, interval(row), look)
-    if "et" in paper and "tc-aux" in paper:
-        gain = paper["et"] - paper["tc-aux"]
-        style.paper_line(ax, gain, f"paper, ET minus TC: {gain:.3f}")
-    ax.axhline(0.0, color=style.BLACK, linewidth=0.8)
-    _storage_axis(ax)
+            if name in RELEASED and {condition, "tc-aux"} <= set(paper):
+                style.paper_point(ax, slot + shift + 0.13, paper[condition] - paper["tc-aux"], look.marker)
+    ax.axvline(len(STORAGES) - 0.5, color=style.GREY, linewidth=0.7)
+    _zero_line(ax)
+    _group_axis(ax, list(GROUPS))
     ax.set_ylabel("loss minus TC's, paired by seed")
 
 
-def _storage_axis(ax: Axes) -> None:
-    ax.set_xticks(range(len(STORAGES)), list(STORAGES))
-    ax.set_xlim(-0.5, len(STORAGES) - 0.5)
+def interaction_panel(ax: Axes, data: pl.DataFrame) -> None:
+    """What storage does to the gaps of EC and ET to TC, with the interval over seeds."""
+    chosen = data.filter(pl.col("kind") == "interaction")
+    if chosen.is_empty():
+        return style.say(ax, "no seed has all four\ncells of Muon")
+    names = []
+    for slot, (rule, look) in enumerate(zip(list(RULES)[1:], _looks()[1:], strict=True)):
+        names.append(rule.split(",")[0])
+        for row in chosen.filter(pl.col("condition") == STORAGES["Muon,\nper expert"][slot + 1]).iter_rows(named=True):
+            style.estimate_point(ax, slot, interval(row), look)
+    _zero_line(ax)
+    _group_axis(ax, names)
+    ax.set_xlabel(f"gap to TC, {style.seeds_text(chosen['n'].to_list())}")
+    ax.set_ylabel("gap per expert minus concatenated")
+
+
+def _zero_line(ax: Axes) -> None:
+    ax.axhline(0.0, color=style.BLACK, linewidth=0.8)
+
+
+def _group_axis(ax: Axes, names: list[str]) -> None:
+    ax.set_xticks(range(len(names)), names)
+    ax.set_xlim(-0.5, len(names) - 0.5)
     ax.grid(False, axis="x")
-    ax.set_xlabel("optimiser and storage of the experts")
 
 
 def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
-    """a-confound: losses by rule and storage, and the rules' gains over TC by storage."""
+    """a-confound: losses by rule and storage, the rules' gains over TC by storage, and whether storage changes them."""
     with style.styled():
         data = confound_data(tables["runs"])
         if data.filter(pl.col("storage") != "Muon, per expert").is_empty():
             message = f"no runs with concatenated experts or experts under AdamW at scale {info.scale}"
-            return style.save_empty(message, [*FINAL, "storage"], out_base)
-        figure, axes = style.panels(width=style.DOUBLE, height=3.1, columns=2)
+            return style.save_empty(message, OUT, out_base)
+        figure, axes = style.panels(width=style.DOUBLE, height=5.4, rows=2, columns=2)
+        figure_grid = axes[0, 0].get_gridspec()
+        figure_grid.set_width_ratios([3, 1])
+        for ax in axes[0]:
+            ax.remove()
+        top = figure.add_subplot(figure_grid[0, :])
         paper = reported(info.paper_values, "val_loss", "A, Table 1")
-        loss_panel(axes[0, 0], data, paper if info.scale == "paper" else {})
-        style.panel_letter(axes[0, 0], "a", "final loss")
-        difference_panel(axes[0, 1], data, paper)
-        counts = style.seeds_text(data.filter(pl.col("kind") == "difference")["n"].to_list())
-        style.panel_letter(axes[0, 1], "b", f"against TC of the same storage, {counts}")
-        handles = [axes[0, 0].plot([], [], look.marker, color=look.colour, label=rule)[0]
+        loss_panel(top, data, paper if info.scale == "paper" else {})
+        style.panel_letter(top, "a", "final loss")
+        difference_panel(axes[1, 0], data, paper)
+        counts = data.filter(pl.col("kind") == "difference")["n"].to_list()
+        seeds = f", {style.seeds_text(counts)}" if counts else ""
+        style.panel_letter(axes[1, 0], "b", f"against TC + aux loss{seeds}")
+        interaction_panel(axes[1, 1], data)
+        style.panel_letter(axes[1, 1], "c", "does storage\nchange the gap?")
+        handles = [top.plot([], [], look.marker, color=look.colour, label=rule)[0]
                    for rule, look in zip(RULES, _looks(), strict=True)]  # fmt: skip
-        handles += axes[0, 1].get_legend_handles_labels()[0]
-        if info.scale == "paper":
-            handles.append(style.legend_dot("paper's value", open_marker=True))
+        handles.append(style.legend_dot("paper's value", open_marker=True))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         style.save(figure, data, out_base)

@@ -50,8 +50,25 @@ def final_differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]], metr
     return pl.DataFrame(rows, schema=FINAL, orient="row")
 
 
+def final_interactions(
+    runs: pl.DataFrame, quadruples: Sequence[tuple[str, str, str, str]], metric: str = "val_loss"
+) -> pl.DataFrame:
+    """One row of kind `interaction` per (a, b, c, d): (a - b) - (c - d) over the seeds that all four have.
+
+    `condition` and `baseline` are a and b (columns of FINAL).
+    """
+    names = {name: (title, rule) for name, title, rule in _present(runs, [four[0] for four in quadruples])}
+    rows = []
+    for four in quadruples:
+        columns = paired(*(seed_values(runs, THRESHOLD, name, metric) for name in four))
+        if columns[0]:
+            gaps = [[x - y for x, y in zip(*pair, strict=True)] for pair in (columns[:2], columns[2:])]
+            rows.append(("interaction", *four[:2], *names[four[0]], None, *_estimate(paired_interval(*gaps))))
+    return pl.DataFrame(rows, schema=FINAL, orient="row")
+
+
 def interval(row: dict) -> Interval:
-    """The interval of a row of kind `mean` or `difference`."""
+    """The interval of a row of kind `mean`, `difference` or `interaction`."""
     return Interval(n=row["n"], mean=row["value"], sd=None, low=row["ci_low"], high=row["ci_high"])
 
 

@@ -1,7 +1,8 @@
-"""Paper A: distributions of router logits by layer, and where the cut-offs lie in them."""
+"""Paper A: distributions of router logits and gates by layer, and where the cut-offs lie in them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +12,40 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from moe_replication.figures import style
-from moe_replication.figures.layers import layer_grid
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 
 NAMES = ("condition", "seed", "title", "rule")
 COUNTS = (*NAMES, "quantity", "layer", "low", "high", "count")
 CUTOFFS = (*NAMES, "layer", "expert", "cutoff")
-OUT = ("kind", *NAMES, "layer", "low", "high", "density", "expert", "cutoff")
+OUT = ("kind", *NAMES, "quantity", "layer", "low", "high", "density", "expert", "cutoff")
 CONDITIONS = ("ec-sequence", "ec-batch", "et")
+# Quantity -> what one panel's axes hold.
+QUANTITIES = {
+    "logit": ("router logit, every token and expert", "density per\nunit of logit"),
+    "gate": ("gate of the chosen experts", "density per\nunit of gate"),
+}
+COLUMNS = 4
 
 
 def histogram_data(histograms: pl.DataFrame, cutoffs: pl.DataFrame) -> pl.DataFrame:
-    """Rows of kind `bin` (density of logits: share of the layer's token-expert pairs per unit) and `cutoff`."""
+    """Rows of kind `bin` (density: share of the layer's counts per unit of the quantity) and `cutoff`.
+
+    A logit is counted for every token and expert, a gate for the experts that a token goes to. A cut-off is a row of
+    quantity `logit`, and one of quantity `gate` at its sigmoid.
+    """
     rows = of_paper(histograms, THRESHOLD, COUNTS)
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(OUT, pl.String))
-    rows = rows.filter((pl.col("quantity") == "logit") & pl.col("condition").is_in(CONDITIONS))
-    total = pl.col("count").sum().over("condition", "seed", "layer")
+    rows = rows.filter(pl.col("condition").is_in(CONDITIONS))
+    total = pl.col("count").sum().over("condition", "seed", "quantity", "layer")
     bins = rows.with_columns(kind=pl.lit("bin"), density=pl.col("count") / total / (pl.col("high") - pl.col("low")))
     marks = of_paper(cutoffs, THRESHOLD, CUTOFFS).filter(pl.col("condition").is_in(CONDITIONS)).drop_nulls("cutoff")
-    both = pl.concat([bins, marks.with_columns(kind=pl.lit("cutoff"))], how="diagonal_relaxed")
+    marks = marks.with_columns(kind=pl.lit("cutoff"), quantity=pl.lit("logit"))
+    gates = marks.with_columns(quantity=pl.lit("gate"), cutoff=1 / (1 + (-pl.col("cutoff")).exp()))
+    both = pl.concat([bins, marks, gates], how="diagonal_relaxed")
     both = both.with_columns(pl.lit(None, pl.Float64).alias(name) for name in OUT if name not in both.columns)
-    return both.select(OUT).sort("kind", "condition", "seed", "layer", "low", "expert", nulls_last=True)
+    return both.select(OUT).sort("kind", "quantity", "condition", "seed", "layer", "low", "expert", nulls_last=True)
 
 
 def outline(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +91,7 @@ def logit_window(data: pl.DataFrame) -> tuple[float, float]:
 
 
 def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
-    """a-fig18-logit-histograms: router logits by layer under EC and ET, with the cut-off of every expert."""
+    """a-fig18-logit-histograms: router logits, and gates below them, by layer under EC and ET, with every cut-off."""
     with style.styled():
         data = histogram_data(tables["probe-histograms"], tables["probe-cutoffs"])
         bins = data if data.is_empty() else data.filter(pl.col("kind") == "bin")
@@ -87,15 +99,41 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             return style.save_empty(f"no probes of EC or ET at scale {info.scale}", OUT, out_base)
         order = [name for name in CONDITIONS if name in bins["condition"].unique()]
         layers = bins["layer"].unique().sort().to_list()
-        figure, axes = layer_grid(layers, header=0.7)
-        for layer, ax in axes.items():
-            layer_panel(ax, data.filter(pl.col("layer") == layer), order)
-        axes[layers[0]].set_ylim(0, bins["density"].max() * (1.1 + 0.075 * len(order)))
-        axes[layers[0]].set_xlim(*logit_window(data))
-        figure.supxlabel("router logit (before the sigmoid)", fontsize=8)
-        figure.supylabel("density per unit of logit", fontsize=8)
+        columns = min(COLUMNS, len(layers))
+        rows = -(-len(layers) // columns)
+        shape = {"rows": len(QUANTITIES) * rows, "columns": columns}
+        figure, axes = style.panels(width=style.DOUBLE, height=0.9 + 1.5 * len(QUANTITIES) * rows, **shape)
+        for number, quantity in enumerate(QUANTITIES):
+            own = data.filter(pl.col("quantity") == quantity)
+            quantity_panels(axes[number * rows : (number + 1) * rows], own, quantity, layers, order)
         figure.legend(handles=_legend(bins, order), loc="outside upper center", ncols=2)
         style.save(figure, data, out_base)
+
+
+def quantity_panels(
+    axes: np.ndarray, data: pl.DataFrame, quantity: str, layers: Sequence[int], order: list[str]
+) -> None:
+    """One panel a layer, all on one scale; what lies beyond the last layer stays blank."""
+    along, up = QUANTITIES[quantity]
+    first, columns = axes.flat[0], axes.shape[1]
+    for number, ax in enumerate(axes.flat):
+        if number >= len(layers):
+            ax.set_axis_off()
+            continue
+        if number:
+            ax.sharex(first)
+            ax.sharey(first)
+        layer_panel(ax, data.filter(pl.col("layer") == layers[number]), order)
+        ax.set_title(f"MoE layer {layers[number]}", loc="left")
+        ax.tick_params(labelleft=number % columns == 0, labelbottom=number >= len(layers) - columns)
+        if number % columns == 0:
+            ax.set_ylabel(up)
+    middle = axes.flat[len(layers) - 1 - (len(layers) - 1) % columns]
+    middle.set_xlabel(along, loc="left")
+    bins = data.filter(pl.col("kind") == "bin")
+    if not bins.is_empty():
+        first.set_ylim(0, bins["density"].max() * (1.1 + 0.075 * len(order)))
+        first.set_xlim(*(logit_window(data) if quantity == "logit" else (0.0, 1.0)))
 
 
 def _legend(bins: pl.DataFrame, order: list[str]) -> list[Line2D]:

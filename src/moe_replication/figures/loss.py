@@ -12,16 +12,11 @@ from moe_replication.figures.curves import lines, show_late, smoothed
 from moe_replication.figures.efficiency import efficiency_bar, efficiency_rows
 from moe_replication.figures.paper_values import of_metric
 from moe_replication.figures.style import FigureInfo
-from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
+from moe_replication.figures.tables import SIZES, THRESHOLD, complete_band, of_paper
 from moe_replication.statistics.intervals import mean_interval
 
 POOLS = ("ec-sequence", "ec-8k", "ec-64k", "ec-batch")
 TABLE_1 = ("dense", "tc", "tc-aux", "tc-loss-free", *POOLS, "et")
-# Model size -> its conditions in Figure 1, the dense model first.
-SIZES = {
-    "d12": ("dense", "tc", "tc-aux", "tc-loss-free", "ec-sequence", "ec-batch", "et"),
-    "d20": ("d20-dense", "d20-tc-aux", "d20-ec", "d20-et"),
-}
 CURVES = ("condition", "seed", "tokens", "train_loss", "val_loss")
 RUNS = ("condition", "seed", "title", "rule", "pool_tokens", "val_loss", "train_loss", "core")
 CURVE_OUT = ("size", "condition", "title", "rule", "series", "tokens", "n", "mean", "ci_low", "ci_high")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +11,7 @@ from moe_replication.figures.loss import with_core
 from moe_replication.figures.paper_values import of_metric, reported
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
-from moe_replication.files import atomic_path
+from moe_replication.figures.typeset import NOT_RUN, save_empty_table, save_table
 from moe_replication.statistics.compare import seed_values
 from moe_replication.statistics.intervals import mean_interval
 
@@ -54,8 +53,6 @@ SETTINGS = {
     "dtype": "precision",
     "seeds": "seeds",
 }
-CHARACTER = 0.058  # width of a character at the tables' 7 points, in inches
-LINE = 0.16  # height of a row, in inches
 
 
 def result_rows(runs: pl.DataFrame, values: pl.DataFrame, place: str) -> pl.DataFrame:
@@ -91,7 +88,7 @@ def result_cells(data: pl.DataFrame) -> list[list[str]]:
 
 def _estimate(row: dict, metric: str) -> str:
     if row[metric] is None:
-        return "not run"
+        return NOT_RUN
     digits, half = DIGITS[metric], row[f"{metric}_half_width"]
     return f"{row[metric]:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 
@@ -126,49 +123,14 @@ def _setting(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def save_table(header: Sequence[str], cells: Sequence[Sequence[str]], data: pl.DataFrame, out_base: Path | str) -> None:
-    """Write the table as picture (.png, .pdf), numbers (.csv) and text (.md)."""
-    widths = [max(len(line) for text in (head, *column) for line in text.split("\n")) + 2.0
-              for head, column in zip(header, zip(*cells, strict=True), strict=True)]  # fmt: skip
-    height = LINE * (len(cells) + 3)
-    figure, axes = style.panels(width=max(style.COLUMN, CHARACTER * sum(widths)), height=height)
-    ax = axes[0, 0]
-    ax.set_axis_off()
-    ax.set_xlim(0, sum(widths))
-    ax.set_ylim(len(cells) + 0.3, -2.3)
-    left = 0.0
-    for number, (head, width) in enumerate(zip(header, widths, strict=True)):
-        x, side = (left, "left") if number == 0 else (left + width - 1, "right")
-        ax.text(x, -0.6, head, ha=side, va="baseline", fontsize=7, weight="bold", linespacing=1.1)
-        for line, row in enumerate(cells):
-            grey = row[number] in ("not run", "-")
-            ax.text(x, line + 0.5, row[number], ha=side, va="center", fontsize=7,
-                    color=style.GREY if grey else style.BLACK)  # fmt: skip
-        left += width
-    for y, thickness in ((-2.2, 1.0), (-0.2, 0.6), (len(cells) + 0.1, 1.0)):
-        ax.plot([0, sum(widths)], [y, y], color=style.BLACK, linewidth=thickness)
-    style.save(figure, data, out_base)
-    _save_text(header, cells, out_base)
-
-
-def _save_text(header: Sequence[str], cells: Sequence[Sequence[str]], out_base: Path | str) -> None:
-    lines = [[head.replace("\n", " ") for head in header], ["---"] * len(header), *cells]
-    base = Path(out_base)
-    with atomic_path(base.with_name(f"{base.name}.md")) as temporary:
-        temporary.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines), encoding="utf-8")
-
-
-def _save_empty(message: str, columns: Sequence[str], out_base: Path | str) -> None:
-    style.save_empty(message, columns, out_base)
-    _save_text([message], [], out_base)
-
-
 def _draw_results(number: int, tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
     with style.styled():
         runs = with_core(tables["runs"], tables["probe-metrics"])
         data = result_rows(runs, info.paper_values, f"A, Table {number}")
         if data.is_empty():
-            return _save_empty(f"the paper's values of Table {number} are not in the data file", list(SCHEMA), out_base)
+            return save_empty_table(
+                f"the paper's values of Table {number} are not in the data file", list(SCHEMA), out_base
+            )
         save_table(list(HEADER.values()), result_cells(data), data, out_base)
 
 
@@ -192,7 +154,7 @@ def draw_settings(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: P
     with style.styled():
         data = setting_rows(tables["runs"])
         if data.is_empty():
-            return _save_empty(f"no runs of paper A at scale {info.scale}", list(SETTINGS), out_base)
+            return save_empty_table(f"no runs of paper A at scale {info.scale}", list(SETTINGS), out_base)
         shown = data.drop("condition")
         header = [SETTINGS[name] for name in shown.columns]
         save_table(header, setting_cells(shown), data, out_base)

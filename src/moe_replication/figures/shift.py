@@ -15,7 +15,7 @@ from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, mean_band, of_paper
 
 NAMES = ("condition", "title", "rule")
-SHIFT_KEYS = (*NAMES, "domain", "batch_tokens")
+SHIFT_KEYS = (*NAMES, "domain", "batch", "batch_tokens")
 # Share columns are shown in %.
 SERIES = {
     "usage_mean": "tokens to an expert\n(%, root scale)",
@@ -27,6 +27,9 @@ PERCENT = ("usage_mean", "usage_low", "usage_high", "zero_expert_share")
 SHIFT_COLUMNS = (*SHIFT_KEYS, "seed", *PERCENT, "loss", "load_worst")
 SHIFT_OUT = ("series", *SHIFT_KEYS, "n", "mean", "ci_low", "ci_high", "expert_low", "expert_high")
 SHIFTED = ("tc", "ec-sequence", "ec-batch", "et", "et-fallback")
+# Kind of batch -> how strongly it is drawn, and how far aside.
+BATCHES = {"prefill": (0.35, -0.035), "decode": (1.0, 0.035)}
+OF_LOADS = ("usage_mean", "load_worst")  # a token's own experts and loss do not depend on the batch
 
 ZERO_KEYS = (*NAMES, "domain", "bin")
 ZERO_COLUMNS = (*ZERO_KEYS, "seed", "layer", "low", "high", "share", "tokens")
@@ -41,7 +44,7 @@ DOMAIN_TITLES = {"validation": "validation (in domain)"}
 
 
 def shift_data(table: pl.DataFrame) -> pl.DataFrame:
-    """Mean with 95 % t interval over seeds of every series, by condition, domain and batch size.
+    """Mean with 95 % t interval over seeds of every series, by condition, domain, kind and size of batch.
 
     expert_low and expert_high, of usage only: the least and most used expert, mean over seeds. Shares in %.
     """
@@ -54,7 +57,7 @@ def shift_data(table: pl.DataFrame) -> pl.DataFrame:
         expert_low=pl.col("usage_low").mean(), expert_high=pl.col("usage_high").mean(), series=pl.lit("usage_mean")
     )
     data = pl.concat(parts).join(ends, on=["series", *SHIFT_KEYS], how="left", nulls_equal=True)
-    return data.select(SHIFT_OUT).sort("series", "condition", "domain", "batch_tokens")
+    return data.select(SHIFT_OUT).sort("series", "condition", "domain", "batch", "batch_tokens")
 
 
 def domain_order(data: pl.DataFrame) -> list[str]:
@@ -63,17 +66,19 @@ def domain_order(data: pl.DataFrame) -> list[str]:
 
 
 def shift_panel(ax: Axes, data: pl.DataFrame, order: Sequence[str], batches: Sequence[int]) -> None:
-    """One series in one domain: conditions side by side at every batch size."""
-    offsets = np.linspace(-0.3, 0.3, len(order)) if len(order) > 1 else [0.0]
+    """One series in one domain: conditions side by side at every batch size, prefill faint beside decode."""
+    offsets = np.linspace(-0.33, 0.33, len(order)) if len(order) > 1 else [0.0]
     for offset, condition in zip(offsets, order, strict=True):
         for row in data.filter(pl.col("condition") == condition).iter_rows(named=True):
             look = style.condition_look(condition, row["rule"])
-            at = batches.index(row["batch_tokens"]) + offset
+            strength, aside = BATCHES[row["batch"]]
+            at = batches.index(row["batch_tokens"]) + offset + aside
             if row["expert_low"] is not None:
                 ends = (row["expert_low"], row["expert_high"])
-                ax.vlines(at, *ends, color=look.colour, linewidth=2.6, alpha=0.3)
+                ax.vlines(at, *ends, color=look.colour, linewidth=2.2, alpha=0.45 * strength)
             error = None if row["ci_high"] is None else row["ci_high"] - row["mean"]
-            ax.errorbar(at, row["mean"], error, fmt=look.marker, color=look.colour, markersize=3.5, capsize=1.8)
+            options = {"color": look.colour, "markersize": 3.2, "capsize": 1.5, "elinewidth": 1.1, "alpha": strength}
+            ax.errorbar(at, row["mean"], error, fmt=look.marker, **options)
     ax.set_xticks(range(len(batches)), [str(size) for size in batches])
     ax.set_xlim(-0.55, len(batches) - 0.45)
     ax.grid(False, axis="x")
@@ -114,6 +119,8 @@ def draw_shift(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
                     axes[row, column].sharey(axes[row, 0])
                     axes[row, column].tick_params(labelleft=False)
                 chosen = (pl.col("series") == series) & (pl.col("domain") == domain)
+                if series not in OF_LOADS:
+                    chosen &= pl.col("batch") == "decode"
                 shift_panel(axes[row, column], data.filter(chosen), order, batches)
             axes[row, 0].set_ylabel(label)
             if series == "load_worst":
@@ -139,8 +146,10 @@ def _condition_handles(data: pl.DataFrame, order: Sequence[str]) -> list[Line2D]
         label = style.condition_label(rows["title"][0] or condition, rows["n"].to_list())
         options = {"color": look.colour, "marker": look.marker, "linestyle": "none", "markersize": 4}
         handles.append(Line2D([], [], label=label, **options))
-    between = Line2D([], [], color=style.GREY, linewidth=2.6, alpha=0.4, label="least to most used expert of a batch")
-    return [*handles, between]
+    between = Line2D([], [], color=style.GREY, linewidth=2.2, alpha=0.5, label="least to most used expert of a batch")
+    dots = {"color": style.BLACK, "marker": "o", "linestyle": "none", "markersize": 4}
+    kinds = [Line2D([], [], label=f"{name} batches", alpha=BATCHES[name][0], **dots) for name in reversed(BATCHES)]
+    return [*handles, between, *kinds]
 
 
 def zero_data(table: pl.DataFrame) -> pl.DataFrame:

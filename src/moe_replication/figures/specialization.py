@@ -20,6 +20,8 @@ OUT = COLUMNS
 DOMAINS = ("code", "math")
 RULES = ("tc", "ec-sequence", "ec-batch", "et")
 POOLS = ("ec-sequence", "ec-8k", "ec-64k", "ec-batch", "et")
+DISTANCE = "specialization_code_math"  # of the probes' metrics, as claims judge it
+GRID_OUT = (*OUT, "distance")
 RATIO_LABEL = "share of the domain's tokens (%)"
 
 
@@ -45,9 +47,12 @@ def domain_gap(data: pl.DataFrame) -> pl.DataFrame:
     return both.with_columns(gap=pl.col("ratio") - pl.col("ratio_math"))
 
 
-def mean_gap(gaps: pl.DataFrame) -> list[float]:
-    """Mean |code - math| over layers and experts, one value a seed: how far experts specialise, in points."""
-    return gaps.group_by("seed", maintain_order=True).agg(pl.col("gap").abs().mean())["gap"].to_list()
+def with_distance(rows: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with each run's distance of code and math: mean over layers of the total variation (0 to 1) between
+    the two domains' shares of assignments by expert; null where it was not measured.
+    """
+    found = of_paper(metrics, THRESHOLD, ("condition", "seed", DISTANCE)).rename({DISTANCE: "distance"})
+    return rows.join(found, on=["condition", "seed"], how="left", maintain_order="left")
 
 
 def heat_map(ax: Axes, rows: pl.DataFrame, value: str, norm: Normalize, colours: str) -> QuadMesh:
@@ -106,11 +111,12 @@ def draw_grid(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path 
     with style.styled():
         every = ratio_data(tables["probe-specialization"], POOLS)
         if every.is_empty():
-            return style.save_empty(f"no domain probes of EC or ET at scale {info.scale}", OUT, out_base)
+            return style.save_empty(f"no domain probes of EC or ET at scale {info.scale}", GRID_OUT, out_base)
+        every = with_distance(every, tables["probe-metrics"])
         gaps, data = domain_gap(every), first_seed(every)
         names = [name for name in POOLS if name in gaps["condition"].unique()]
         if not names:
-            return style.save_empty("no run was probed on both code and math", OUT, out_base)
+            return style.save_empty("no run was probed on both code and math", GRID_OUT, out_base)
         height = 0.9 + len(names) * (_heights(data) + 0.25)
         figure, axes = style.panels(width=style.DOUBLE, height=height, rows=len(names), columns=3)
         norm, most = Normalize(0, data["ratio"].max()), gaps["gap"].abs().max()
@@ -125,18 +131,22 @@ def draw_grid(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path 
             own = gaps.filter(pl.col("condition") == name)
             shown = own.filter(pl.col("seed") == pl.col("seed").min())
             differences = heat_map(axes[row, 2], shown, "gap", spread, "PuOr_r")
-            axes[row, 2].set_title(_gap_text(mean_gap(own)), loc="left", fontsize=7)
+            distances = every.filter(pl.col("condition") == name).unique("seed", maintain_order=True)["distance"]
+            axes[row, 2].set_title(distance_text(distances.drop_nulls().to_list()), loc="left", fontsize=7)
         figure.colorbar(shares, ax=axes[:, :2], label=RATIO_LABEL, location="bottom", aspect=50, pad=0.01)
         figure.colorbar(differences, ax=axes[:, 2], label="code minus math (points)", location="bottom", pad=0.01)
         figure.supylabel("MoE layer (down) and expert (across), first seed", fontsize=8)
         style.save(figure, every, out_base)
 
 
-def _gap_text(values: list[float]) -> str:
+def distance_text(values: list[float]) -> str:
+    """Mean with the half-width of its 95 % t interval and n."""
+    if not values:
+        return "distance not measured"
     estimate = mean_interval(values)
     half = style.half_width(estimate)
-    margin = "" if half is None else f" ± {half:.1f}"
-    return f"mean |difference| {estimate.mean:.1f}{margin} (n = {estimate.n})"
+    margin = "" if half is None else f" ± {half:.3f}"
+    return f"distance {estimate.mean:.3f}{margin} (n = {estimate.n})"
 
 
 def _domain_text(rows: pl.DataFrame) -> str:

@@ -10,6 +10,11 @@ from scipy import stats
 
 TEXT = dict.fromkeys(("condition", "title", "rule", "task", "dataset"), pl.String)
 THRESHOLD, ECOLOGY = "expert-threshold", "expert-ecology"
+# Paper A: model size -> its conditions in Figure 1, the dense model first.
+SIZES = {
+    "d12": ("dense", "tc", "tc-aux", "tc-loss-free", "ec-sequence", "ec-batch", "et"),
+    "d20": ("d20-dense", "d20-tc-aux", "d20-ec", "d20-et"),
+}
 
 
 def of_paper(frame: pl.DataFrame, paper: str, columns: Sequence[str]) -> pl.DataFrame:

@@ -20,7 +20,8 @@ class Experts(nn.Module):
 
     Stored `per_expert`, weights are (expert, out, in): Muon then orthogonalises each expert's matrix by itself
     and scales it by sqrt(max(1, out/in)). Stored `concatenated`, a tier's experts stand one after the other along
-    the hidden width, (E*H, D) and (D, E*H), and Muon takes them for one matrix.
+    the hidden width in two tall matrices, (E*H, D) each with the down projections transposed, and Muon takes
+    either for one matrix (paper A's released code under token choice).
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Experts(nn.Module):
         pairs = list(zip(tiers, hidden_widths, strict=True))
         if storage == "concatenated":
             self.up = nn.ParameterList(torch.empty(count * hidden, width) for count, hidden in pairs)
-            self.down = nn.ParameterList(torch.empty(out_width, count * hidden) for count, hidden in pairs)
+            self.down = nn.ParameterList(torch.empty(count * hidden, out_width) for count, hidden in pairs)
         else:
             self.up = nn.ParameterList(torch.empty(count, hidden, width) for count, hidden in pairs)
             self.down = nn.ParameterList(torch.empty(count, out_width, hidden) for count, hidden in pairs)
@@ -41,9 +42,7 @@ class Experts(nn.Module):
         pairs = zip(self.tiers, self.up, self.down, strict=True)
         if self.storage == "per_expert":
             return [(up, down) for _, up, down in pairs]
-        return [
-            (up.unflatten(0, (count, -1)), down.unflatten(1, (count, -1)).transpose(0, 1)) for count, up, down in pairs
-        ]
+        return [(up.unflatten(0, (count, -1)), down.unflatten(0, (count, -1)).mT) for count, up, down in pairs]
 
     def matrices(self) -> list[tuple[Tensor, Tensor]]:
         """(up_HD, down_DH) of every expert in order.

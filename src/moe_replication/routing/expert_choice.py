@@ -18,15 +18,18 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
     """Top-k tokens per expert and pool in training, r > c in evaluation; the gate is the sigmoid of the logit."""
     if not context.training:
         return causal_selection(logits_NE, passes(logits_NE, state.cutoff_E, config), state, config)
-    mask_NE, cutoff_E = choose(logits_NE.detach(), context.pool_tokens, config)
+    mask_NE, cutoff_PE = choose(logits_NE.detach(), context.pool_tokens, config)
     return Selection(
-        mask_NE=mask_NE, gates_NE=gate(logits_NE, mask_NE, config), cutoff_E=cutoff_E, batch_cutoff_E=cutoff_E
+        mask_NE=mask_NE,
+        gates_NE=gate(logits_NE, mask_NE, config),
+        cutoff_E=cutoff_PE[0],
+        batch_cutoff_E=cutoff_PE.mean(dim=0),
     )
 
 
 def choose(logits_NE: Tensor, pool_tokens: int, config: RoutingConfig) -> tuple[Tensor, Tensor]:
-    """Mask of the top-k tokens of every expert and pool, and the k-th largest logit averaged over pools."""
+    """Mask of the top-k tokens of every expert and pool, and the k-th largest logit of each, (P, E)."""
     logits_PME = pools(logits_NE, pool_tokens)
     best_PKE, chosen_PKE = logits_PME.topk(target_load(pool_tokens, config, logits_NE.shape[1]), dim=1)
     mask_PME = torch.zeros_like(logits_PME, dtype=torch.bool).scatter_(1, chosen_PKE, True)
-    return own_rows(mask_PME, len(logits_NE)), best_PKE[:, -1].mean(dim=0)
+    return own_rows(mask_PME, len(logits_NE)), best_PKE[:, -1]

@@ -18,6 +18,6 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
     gates_NE = logits_NE.sigmoid()
     aux_loss = None
     if context.training and config.balance == "aux":
-        load_E = balance.pooled_load(mask_NE, state, config.balance_pool)
-        aux_loss = config.aux_weight * balance.auxiliary_loss(load_E, gates_NE)
+        load_PE = balance.pooled_load(mask_NE, state, config.balance_pool)
+        aux_loss = config.aux_weight * balance.auxiliary_loss(load_PE, gates_NE)
     return Selection(mask_NE=mask_NE, gates_NE=gates_NE, aux_loss=aux_loss)

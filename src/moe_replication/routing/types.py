@@ -75,10 +75,11 @@ class RoutingContext:
 class Selection:
     """Which tokens go to which experts, and with which weight.
 
-    `mask_NE` bool; `gates_NE` float32, differentiable, read only where the mask is set; `cutoff_E` the
-    logit that separates chosen from not (None for token rules); `batch_cutoff_E` what the moving average
-    follows (training, cut-off rules); `raw_usage_E` the share of tokens before capacity; `aux_loss` already
-    weighted; `probabilities_NE` the softmax that the ecology losses act on (softmax_top_k only).
+    `mask_NE` bool; `gates_NE` float32, differentiable, read only where the mask is set; `cutoff_E` the logit that
+    separates chosen from not, of the first pool where pools choose by themselves (None for token rules);
+    `batch_cutoff_E` what the moving average follows, the mean over pools (training, cut-off rules); `raw_usage_E` the
+    share of tokens before capacity; `aux_loss` already weighted; `probabilities_NE` the softmax that the ecology losses
+    act on (softmax_top_k only).
     """
 
     mask_NE: Tensor

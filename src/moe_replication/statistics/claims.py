@@ -6,6 +6,9 @@ ordering: reproduced when the 95 % t interval of the paired difference (first mi
     seeds) lies wholly on the claimed side and the paired t test's p, Holm-corrected over the family, is
     below 0.05; contradicted when both hold on the other side; else inconclusive, with the number of seeds
     that would settle it at the observed effect and sd.
+    Four conditions compare two differences: (first - second) - (third - fourth), over seeds that have all four.
+threshold: a mean against a number, judged like an ordering by the one-sample t test; `logarithmic` takes logarithms
+    first, for ratios.
 equivalence: reproduced when the TOST p at the margin, Holm-corrected, is below 0.05; contradicted when the
     95 % interval lies wholly beyond the margin (not corrected); else inconclusive.
 bound: contradicted when any run breaks the bound; reproduced when none does and the Clopper-Pearson 95 %
@@ -21,6 +24,8 @@ on the range of the runs, which holds a new one with 95 % only from n = 39.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +37,7 @@ from moe_replication.statistics.hypothesis_tests import ALPHA, holm, paired_t, s
 from moe_replication.statistics.intervals import (
     Interval,
     clopper_pearson,
+    mean_interval,
     paired_interval,
     prediction_interval,
 )
@@ -42,6 +48,7 @@ VERDICTS = ("reproduced", "contradicted", "inconclusive", "untestable", "not_run
 SAME_CLAIM, PAPER_CELL = "same claim at our scale", "the paper's cell"
 KINDS = {
     "ordering": SAME_CLAIM,
+    "threshold": SAME_CLAIM,
     "equivalence": SAME_CLAIM,
     "bound": SAME_CLAIM,
     "value": PAPER_CELL,
@@ -55,11 +62,13 @@ RANGE_N = 39
 class Finding:
     """What the runs say about one claim before its family is known.
 
+    Threshold claims: effect is the mean, distance how far it is from the threshold, in logarithms where they are taken.
     Bound claims: effect is the rate of `broken` runs, worst the value furthest towards or beyond the bound.
     """
 
     n: int = 0
     effect: float | None = None
+    distance: float | None = None
     sd: float | None = None
     low: float | None = None
     high: float | None = None
@@ -104,10 +113,13 @@ def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame) -> Finding:
         return _measure_bound(claim, [value for found in values.values() for value in found.values()])
     if claim["comparison"] == "value":
         return _from_interval(prediction_interval(list(values[conditions[0]].values())))
-    first, second = paired(*(values[name] for name in conditions))
-    if not first:
+    if claim["comparison"] == "threshold":
+        return _measure_threshold(claim, list(values[conditions[0]].values()))
+    columns = paired(*(values[name] for name in conditions))
+    if not columns[0]:
         return Finding(missing=f"{' and '.join(conditions)} have no seed in common")
-    unpaired = sum(len(found) for found in values.values()) - 2 * len(first)
+    unpaired = sum(len(found) for found in values.values()) - len(conditions) * len(columns[0])
+    first, second = columns if len(columns) == 2 else (_minus(*columns[:2]), _minus(*columns[2:]))
     return _measure_pairs(claim, first, second, unpaired)
 
 
@@ -122,7 +134,7 @@ def decide(claim: dict, finding: Finding, p_corrected: float | None, family_size
         return ("reproduced", None) if settled else ("inconclusive", needed_n_bound(claim["margin"]))
     if finding.n < 2:
         return "inconclusive", None
-    if claim["comparison"] == "ordering":
+    if claim["comparison"] in ("ordering", "threshold"):
         return _decide_ordering(claim, finding, p_corrected, ALPHA / family_size)
     if claim["comparison"] == "equivalence":
         return _decide_equivalence(claim, finding, p_corrected, ALPHA / family_size)
@@ -135,6 +147,23 @@ def _measure_bound(claim: dict, values: list[float]) -> Finding:
     low, high = clopper_pearson(broken, len(values))
     worst = max(values) if below else min(values)
     return Finding(n=len(values), effect=broken / len(values), low=low, high=high, broken=broken, worst=worst)
+
+
+def _measure_threshold(claim: dict, values: list[float]) -> Finding:
+    numbers, limit = values, claim["threshold"]
+    if claim.get("logarithmic"):
+        numbers, limit = [math.log(value) for value in values], math.log(limit)
+    interval = mean_interval(numbers)
+    finding = _measure_pairs(claim | {"comparison": "ordering"}, numbers, [limit] * len(numbers), 0)
+    back = math.exp if claim.get("logarithmic") else float
+    low, high = (
+        None if end is None else back(end) for end in ((interval.low, interval.high) if interval.sd else (None, None))
+    )
+    return dataclasses.replace(finding, effect=back(interval.mean), distance=interval.mean - limit, low=low, high=high)
+
+
+def _minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(first, second, strict=True)]
 
 
 def _measure_pairs(claim: dict, first: list[float], second: list[float], unpaired: int) -> Finding:
@@ -158,12 +187,13 @@ def _from_interval(interval: Interval, **rest) -> Finding:
 
 
 def _decide_ordering(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
-    claimed_side = (finding.effect < 0) == (claim["direction"] == "less")
+    distance = finding.effect if finding.distance is None else finding.distance
+    claimed_side = (distance < 0) == (claim["direction"] == "less")
     if p_corrected < ALPHA:
         return ("reproduced" if claimed_side else "contradicted"), None
     if finding.sd:
-        return "inconclusive", needed_n(finding.effect, finding.sd, alpha)
-    return "inconclusive", _needed_sign_flips(alpha) if finding.effect else None
+        return "inconclusive", needed_n(distance, finding.sd, alpha)
+    return "inconclusive", _needed_sign_flips(alpha) if distance else None
 
 
 def _decide_equivalence(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
@@ -228,6 +258,7 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "p_minimum": None if finding.p_sign_flip is None else sign_flip_minimum(finding.n),
         "note": finding.note,
         "paper_value": claim.get("paper_value"),
+        "threshold": claim.get("threshold"),
         "margin": claim.get("margin"),
         "margin_origin": claim.get("margin_origin"),
         "sentence": sentence(claim, finding, verdict, scale),

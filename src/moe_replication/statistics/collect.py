@@ -23,6 +23,9 @@ SETTINGS = {
     "experts": WHOLE,
     "dataset": TEXT,
     "tiers": pl.List(WHOLE),
+    "storage": TEXT,
+    "expert_optimizer": TEXT,
+    "recipe": TEXT,
 }
 LEADING_METRICS = ("val_loss", "train_loss", "test_accuracy", "perplexity", "dead_experts")
 LEADING = {

@@ -100,7 +100,7 @@ def seed_values(runs: pl.DataFrame, paper: str, condition: str, metric: str) -> 
     return dict(part.select("seed", metric).sort("seed").rows())
 
 
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[list[float], list[float]]:
-    """Two conditions' values (seed -> value) over the seeds that both have."""
-    seeds = [seed for seed in first if seed in second]
-    return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
+def paired(*columns: Mapping[int, float]) -> list[list[float]]:
+    """Conditions' values (seed -> value) over the seeds that all have, in the first one's order."""
+    seeds = [seed for seed in columns[0] if all(seed in column for column in columns)]
+    return [[column[seed] for seed in seeds] for column in columns]

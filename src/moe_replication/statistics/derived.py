@@ -8,11 +8,9 @@ from __future__ import annotations
 import polars as pl
 
 from moe_replication.statistics.collect import IDENTITY
-from moe_replication.statistics.token_efficiency import ratios_by_seed
+from moe_replication.statistics.token_efficiency import EFFICIENCY_BASELINES, ratios_by_seed
 
 KEYS = list(IDENTITY[1:])
-# Paper A's headline is ET against TC at d12 and against TC + aux loss at d20.
-EFFICIENCY = {"et": "tc", "d20-et": "d20-tc-aux"}
 # Paper A, Figure 10: the first 4,000 of 19,073 steps, which its warm-up takes.
 EARLY_SHARE = 4000 / 19073
 
@@ -35,16 +33,21 @@ def own_choice(probes: pl.DataFrame) -> pl.DataFrame:
 
 
 def token_ratios(curves: pl.DataFrame) -> pl.DataFrame:
-    """token_ratio: tokens the baseline of EFFICIENCY spends over those that the run needs for the same loss.
+    """token_ratio: tokens that the baseline spends over those that the run needs for the same loss.
 
-    0 where the run never reaches it, which would take endless tokens; leaving such a seed out would favour the run.
+    Where the run never reaches it, the largest ratio that it can have, with all its tokens as those it needs: leaving
+    such a seed out would favour the run.
     """
     tables = []
     for paper in curves["paper"].unique(maintain_order=True):
         rows = curves.filter(pl.col("paper") == paper)
-        for reference, baseline in EFFICIENCY.items():
-            ratios = ratios_by_seed(rows, reference, baseline).select(
-                "seed", token_ratio=pl.col("ratio").fill_null(0.0)
+        for reference, baseline in EFFICIENCY_BASELINES.items():
+            trained = rows.filter(pl.col("condition") == reference).group_by("seed").agg(pl.col("tokens").max())
+            most = pl.col("baseline_tokens") / pl.col("tokens")
+            ratios = (
+                ratios_by_seed(rows, reference, baseline)
+                .join(trained, on="seed", maintain_order="left")
+                .with_columns(token_ratio=pl.col("ratio").fill_null(most))
             )
             labels = [pl.lit(paper).alias("paper"), pl.lit(reference).alias("condition")]
             tables.append(ratios.select(*labels, "seed", "token_ratio"))
@@ -53,11 +56,17 @@ def token_ratios(curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def early_rates(curves: pl.DataFrame) -> pl.DataFrame:
-    """raw_usage_early and starvation_early: means over the part of the horizon that the paper's warm-up takes."""
+    """raw_usage and starvation, _early over the part of the horizon that the paper's warm-up takes, _late over the
+    second half.
+    """
     columns = [name for name in ("raw_usage_mean", "starvation") if name in curves.columns]
-    early = curves.filter(pl.col("step") <= EARLY_SHARE * pl.col("step").max().over(KEYS))
-    means = [pl.col(name).mean().alias(f"{name.removesuffix('_mean')}_early") for name in columns]
-    return early.group_by(KEYS, maintain_order=True).agg(means)
+    share = pl.col("step") / pl.col("step").max().over(KEYS)
+    marked = curves.with_columns(early=share <= EARLY_SHARE, late=share > 0.5)
+    parts = [(name, part) for name in columns for part in ("early", "late")]
+    means = [
+        pl.col(name).filter(pl.col(part)).mean().alias(f"{name.removesuffix('_mean')}_{part}") for name, part in parts
+    ]
+    return marked.group_by(KEYS, maintain_order=True).agg(means)
 
 
 def threshold_drifts(experts: pl.DataFrame) -> pl.DataFrame:

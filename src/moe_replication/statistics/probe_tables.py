@@ -1,4 +1,4 @@
-"""The columns of the tables that a probe writes."""
+"""The columns of the tables that a probe and CORE write."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SCHEMAS: dict[str, dict] = {
         "layer": WHOLE, "expert": WHOLE, "cutoff": REAL, "logit_mean": REAL, "logit_std": REAL, "gate_mean": REAL,
     },
     "shift": {
-        "domain": TEXT, "batch_tokens": WHOLE, "loss": REAL, "usage_mean": REAL, "usage_low": REAL, "usage_high": REAL,
-        "load_max_over_mean": REAL, "load_worst": REAL, "zero_expert_share": REAL, "tokens": WHOLE,
+        "domain": TEXT, "batch": TEXT, "batch_tokens": WHOLE, "loss": REAL, "usage_mean": REAL, "usage_low": REAL,
+        "usage_high": REAL, "load_max_over_mean": REAL, "load_worst": REAL, "zero_expert_share": REAL, "tokens": WHOLE,
     },
     "zero_tokens": {"domain": TEXT, "layer": WHOLE, **BIN, "share": REAL, "tokens": WHOLE},
     "token_map": {
@@ -28,6 +28,9 @@ SCHEMAS: dict[str, dict] = {
     "documents": {
         "domain": TEXT, "documents": WHOLE, "tokens": WHOLE, "loss": REAL, "ci_low": REAL, "ci_high": REAL,
     },
+}  # fmt: skip
+CORE_COLUMNS = {
+    "task": TEXT, "kind": TEXT, "shots": WHOLE, "examples": WHOLE, "accuracy": REAL, "centered": REAL, "cropped": REAL,
 }  # fmt: skip
 
 

@@ -13,12 +13,10 @@ from moe_replication.config.project import Run
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json
 from moe_replication.statistics.collect import read_parquet
-from moe_replication.statistics.probe_tables import REAL, SCHEMAS, TEXT, WHOLE
+from moe_replication.statistics.probe_tables import CORE_COLUMNS, REAL, SCHEMAS, TEXT, WHOLE
 
 CORE = "core"
-STACKED = SCHEMAS | {
-    CORE: {"task": TEXT, "kind": TEXT, "shots": WHOLE, "examples": WHOLE, "accuracy": REAL, "centered": REAL},
-}
+STACKED = SCHEMAS | {CORE: CORE_COLUMNS}
 IDENTITY = ("paper", "condition", "seed")
 LABELS = {"paper": TEXT, "condition": TEXT, "seed": WHOLE, "title": TEXT, "rule": TEXT}
 

@@ -19,6 +19,11 @@ RULES = (
     "An ordering is reproduced when the 95 % t interval of the paired difference (same seeds, first "
     "minus second) lies wholly on the claimed side and survives the Holm correction over its family; "
     "contradicted when it lies wholly on the other side and survives; otherwise inconclusive.",
+    "A threshold is judged like an ordering, the mean over seeds against a number, by the one-sample t "
+    "test; ratios by their logarithms. A seed whose loss never comes down to its baseline's has no token "
+    "ratio: it enters with the largest that it can have.",
+    "Families are the tables and figures of the papers and our own questions; p values are corrected "
+    "within a family, not over all claims.",
     "An equivalence is reproduced when two one-sided t tests (TOST, Holm-corrected) place the "
     "difference within the margin; contradicted when the 95 % interval lies wholly beyond it; otherwise"
     " inconclusive.",

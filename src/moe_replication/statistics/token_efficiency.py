@@ -33,6 +33,8 @@ POWER_LAWS = {
     "note": pl.String,
 }
 NOT_IDENTIFIED = "not identified"
+# The headline compares ET with TC + aux loss at d20; d12 has the same pair.
+EFFICIENCY_BASELINES = {"et": "tc-aux", "d20-et": "d20-tc-aux"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def evidence(
     """Tests, corrections, what would settle it, and where the margin comes from."""
     parts = []
     if finding.p is not None:
-        test = "TOST" if claim["comparison"] == "equivalence" else "Paired t test"
+        test = {"equivalence": "TOST", "threshold": "One-sample t test"}.get(claim["comparison"], "Paired t test")
         if finding.sd == 0:
             test = "All differences are equal, so the exact sign-flip test stands in"
         parts.append(
@@ -63,11 +63,12 @@ def evidence(
 
 def _estimate(claim: dict, finding: Finding) -> str:
     conditions, metric = claim["conditions"], claim["metric"]
-    paired = claim["comparison"] != "value"
-    what = f"{conditions[0]} minus {conditions[1]} in {metric}" if paired else f"mean {metric} of {conditions[0]}"
+    paired = claim["comparison"] not in ("value", "threshold")
+    mean = "geometric mean" if claim.get("logarithmic") else "mean"
+    what = f"{_difference(conditions)} in {metric}" if paired else f"{mean} {metric} of {conditions[0]}"
     unit = "paired seed" if paired else "run"
     count = f"{finding.n} {unit}{'s' if finding.n > 1 else ''}"
-    kind = "95 % interval" if claim["comparison"] in ("ordering", "equivalence") else "95 % prediction interval"
+    kind = "95 % interval" if claim["comparison"] not in ("value", "difference") else "95 % prediction interval"
     if finding.low is not None:
         spread = f"{kind} {number(finding.low)} to {number(finding.high)}, {count}"
     elif finding.n > 1:
@@ -77,7 +78,14 @@ def _estimate(claim: dict, finding: Finding) -> str:
     return f"{what} is {number(finding.effect)} ({spread}); {_claimed(claim)}"
 
 
+def _difference(conditions: list[str]) -> str:
+    pairs = [f"{first} minus {second}" for first, second in zip(conditions[::2], conditions[1::2], strict=True)]
+    return pairs[0] if len(pairs) == 1 else f"({pairs[0]}) minus ({pairs[1]})"
+
+
 def _claimed(claim: dict) -> str:
+    if claim["comparison"] == "threshold":
+        return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} {number(claim['threshold'])}"
     if claim["comparison"] == "ordering":
         return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} zero"
     if claim["comparison"] == "equivalence":

@@ -15,7 +15,7 @@ from torch import Tensor
 from moe_replication.config.run import RunConfig
 from moe_replication.data.batches import LanguageBatches
 from moe_replication.data.shards import TokenShards
-from moe_replication.distributed import rank, world_size
+from moe_replication.distributed import mean_over_ranks, rank, world_size
 from moe_replication.ecology import census
 from moe_replication.ecology.control_number import temperature_at
 from moe_replication.errors import BadInput
@@ -42,7 +42,9 @@ class LanguageTask(Task):
         self.data_sha256 = shards.sha256
         length, batch = config.data.sequence_length, config.training.batch_size
         self.batches = LanguageBatches(shards.split("train"), length, batch, seed)
-        self.validation = _validation_batches(shards, length, config.training.micro_batch_size)
+        self.validation = _validation_batches(
+            shards, length, config.training.micro_batch_size, config.engine.world_size
+        )
         if config.training.epochs is None:
             self.steps = config.training.tokens // (length * batch)
             self.steps_per_epoch = None
@@ -87,27 +89,29 @@ class LanguageTask(Task):
 
     @torch.no_grad()
     def evaluate(self, step: int) -> tuple[dict[str, float], list[dict]]:
-        """Validation cross-entropy by the causal protocol, with the routing it used."""
-        losses, usage, zero, top1 = [], [], [], []
-        layers = self.model.moe_layers()
-        for inputs, targets in self.validation:
+        """Validation cross-entropy by the causal protocol, with the routing it used; ranks share the windows."""
+        if self.config.ecology is not None:
+            return self._evaluate_census(step)
+        layers, sums = self.model.moe_layers(), None
+        for inputs, targets in self.validation[rank() :: world_size()]:
             inputs, targets = self._tensor(inputs), self._tensor(targets)
             output: GPTOutput = self.forward_model(inputs, self.evaluation_context(inputs.numel()))
-            losses.append(self.model.token_losses(output.hidden_BTD, targets))
+            losses = self.model.token_losses(output.hidden_BTD, targets)
+            found = [torch.ones(1, device=self.device), losses.double().mean()[None]]
             if layers:
-                usage.append(routing_statistics.usage(output.routing))
-                zero.append(routing_statistics.zero_expert_share(output.routing))
-                top1.append(torch.stack([o.logits_NE.argmax(dim=1) for o in output.routing]))
-        row = {"val_loss": torch.cat(losses).double().mean().item()}
-        if self.config.ecology is not None:
-            return self._census(row, torch.cat(top1, dim=1).cpu().numpy(), step)
+                found += [routing_statistics.zero_expert_share(output.routing)[None]]
+                found += [routing_statistics.usage(output.routing).flatten()]
+            weighted = torch.cat([part.double() for part in found]) * len(losses)
+            sums = weighted if sums is None else sums + weighted
+        count, loss, *routing = mean_over_ranks(sums)
+        row = {"val_loss": (loss / count).item()}
         if layers:
-            usage_LE = torch.stack(usage).mean(dim=0)
+            zero, usage_LE = routing[0], torch.stack(routing[1:]).view(len(layers), -1) / count
             row |= {
                 "evaluation_usage_mean": usage_LE.mean().item(),
                 "evaluation_fanout_mean": usage_LE.sum(dim=1).mean().item(),
                 "evaluation_load_max_over_mean": routing_statistics.max_over_mean(usage_LE),
-                "zero_expert_share": torch.stack(zero).mean().item(),
+                "zero_expert_share": (zero / count).item(),
             }
         return row, []
 
@@ -159,6 +163,17 @@ class LanguageTask(Task):
                 spreads[name] = float(np.reshape([row[column] for row in late], (-1, columns)).std(axis=0).mean())
         return spreads
 
+    def _evaluate_census(self, step: int) -> tuple[dict[str, float], list[dict]]:
+        """Validation loss and census of paper B: every token's first choice, so every rank takes the whole split."""
+        losses, top1 = [], []
+        for inputs, targets in self.validation:
+            inputs, targets = self._tensor(inputs), self._tensor(targets)
+            output: GPTOutput = self.forward_model(inputs, self.evaluation_context(inputs.numel()))
+            losses.append(self.model.token_losses(output.hidden_BTD, targets))
+            top1.append(torch.stack([o.logits_NE.argmax(dim=1) for o in output.routing]))
+        row = {"val_loss": torch.cat(losses).double().mean().item()}
+        return self._census(row, torch.cat(top1, dim=1).cpu().numpy(), step)
+
     def _census(self, row: dict, top1_LN: np.ndarray, step: int) -> tuple[dict[str, float], list[dict]]:
         experts = self.config.moe.experts
         usage_LE = np.stack([census.usage_shares(top1_N, experts) for top1_N in top1_LN])
@@ -182,9 +197,12 @@ class LanguageTask(Task):
         return torch.from_numpy(array).to(self.device)
 
 
-def _validation_batches(shards: TokenShards, length: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every window of the validation split once, in a fixed order; a last short batch is left out."""
+def _validation_batches(shards: TokenShards, length: int, size: int, ranks: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every window of the validation split once, in order, in batches of at most `size`, one or more for every rank."""
     tokens = shards.split("validation")
-    size = max(1, min(size, (len(tokens) - 1) // length))
-    order = LanguageBatches(tokens, length, size, seed=0)
-    return [order.batch(step) for step in range(order.windows // size)]
+    starts = np.arange((len(tokens) - 1) // length) * length
+    batches = []
+    for part in np.array_split(starts, max(-(-len(starts) // size), min(ranks, len(starts)))):
+        rows = np.stack([tokens[start : start + length + 1] for start in part.tolist()]).astype(np.int64)
+        batches.append((rows[:, :-1].copy(), rows[:, 1:].copy()))
+    return batches

@@ -21,7 +21,7 @@ from moe_replication.routing.update import end_step
 from moe_replication.seeding import derive_seed
 from moe_replication.training import record
 from moe_replication.training.checkpoint import CheckpointFolder
-from moe_replication.training.engine import Engine
+from moe_replication.training.engine import Engine, start_distributed
 from moe_replication.training.language import LanguageTask
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import LossOutput, Task
@@ -67,6 +67,8 @@ def train(project: Project, run: Run) -> CheckpointFolder:
     torch.use_deterministic_algorithms(True)
     # The mode would also write NaN into every fresh buffer, gigabytes a step in ZeRO's buckets.
     torch.utils.deterministic.fill_uninitialized_memory = False
+    # Before the lock: which process is rank 0 is known only then.
+    start_distributed(run.config.engine.world_size)
     condition = project.condition(run)
     task = make_task(run, project.root / data_path(project.data_folder, run.config))
     name = (run.scale, run.paper, run.condition, run.seed)
@@ -239,7 +241,8 @@ class Trainer:
         )
 
     def _check_finite(self, loss: Tensor, step: int) -> None:
-        if not torch.isfinite(loss):
+        # All ranks stop together, or the others would wait for this one's gradient for ever.
+        if mean_over_ranks((~torch.isfinite(loss)).float()).item():
             raise TrainingDiverged(
                 f"{self.run.folder}: loss is {loss.item()} at step {step + 1}, before the weights moved;"
                 f" the newest checkpoint in {self.checkpoints.folder} is whole. Lower the learning rate"

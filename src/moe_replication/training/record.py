@@ -58,7 +58,7 @@ def run_record(run: Run, condition: Condition, key: str, task: Task, metrics: di
         "lock_sha256": lock_version(root),
         "data_sha256": task.data_sha256,
         "imported": False,
-        "settings": _settings(config),
+        "settings": _settings(config) | {"recipe": condition.recipe},
         "derived": _derived(config, task),
         "counts": _counts(task, config),
         "metrics": metrics,
@@ -98,6 +98,8 @@ def _settings(config: RunConfig) -> dict:
         "experts": None if dense else config.moe.experts,
         "dataset": config.data.set,
         "tiers": list(config.moe.tiers) if ecology else None,
+        "storage": None if dense else config.moe.storage,
+        "expert_optimizer": None if dense else getattr(config.optimizer, "experts", config.optimizer.kind),
     }
 
 

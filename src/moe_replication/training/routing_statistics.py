@@ -16,25 +16,22 @@ from moe_replication.layers.moe import MoELayer, MoEOutput
 def routing_row(outputs: list[MoEOutput]) -> dict[str, float | None]:
     """Means over layers and ranks of one training pass: usage, load, fan-out, cut-off, capacity rates, gates, logits.
 
-    `raw_usage_mean` is the usage before the capacity limit.
+    `raw_usage_mean` is the usage before the capacity limit, `cutoff_std` the root mean square of `cutoff_deviation`.
     """
     usage_LE = mean_over_ranks(usage(outputs))
-    raw = [o.selection.raw_usage_E for o in outputs if o.selection.raw_usage_E is not None]
-    row = {
+    local = _local_means(outputs)
+    found = dict(zip(local, mean_over_ranks(torch.stack(list(local.values()))).tolist(), strict=True))
+    if "cutoff_square" in found:
+        found["cutoff_std"] = found.pop("cutoff_square") ** 0.5
+    return {
         "usage_mean": usage_LE.mean().item(),
         "usage_std": usage_LE.std(dim=1, correction=0).mean().item(),
-        "raw_usage_mean": torch.stack(raw).mean().item() if raw else usage_LE.mean().item(),
+        "raw_usage_mean": usage_LE.mean().item(),
         "load_max_over_mean": max_over_mean(usage_LE),
         "fanout_mean": usage_LE.sum(dim=1).mean().item(),
-        "saturation": _mean([o.selection.saturation for o in outputs]),
-        "starvation": _mean([o.selection.starvation for o in outputs]),
-    }
-    row |= dict(zip(_SPREADS, mean_over_ranks(_spreads(outputs)).tolist(), strict=True))
-    if outputs[0].selection.cutoff_E is not None:
-        deviation_LE = cutoff_deviation(outputs)
-        row["cutoff_mean"] = torch.stack([o.selection.cutoff_E for o in outputs]).mean().item()
-        row["cutoff_std"] = deviation_LE.square().mean().sqrt().item()
-    return row
+        "saturation": None,
+        "starvation": None,
+    } | found
 
 
 @torch.no_grad()
@@ -78,22 +75,26 @@ def zero_expert_share(outputs: list[MoEOutput]) -> Tensor:
 
 
 def cutoff_deviation(outputs: list[MoEOutput]) -> Tensor:
-    """Cut-off that decided minus the moving average before the pass, (L, E); zero under ET."""
+    """Cut-off that decided, of the first pool, minus the moving average before the pass, (L, E); zero under ET."""
     return torch.stack([output.selection.cutoff_E - output.average_E for output in outputs])
 
 
-_SPREADS = ("zero_expert_share_training", "logit_mean", "logit_std", "gate_mean", "gate_std")
-
-
-def _spreads(outputs: list[MoEOutput]) -> Tensor:
-    """The quantities of _SPREADS on this rank; gates are those of chosen experts."""
+def _local_means(outputs: list[MoEOutput]) -> dict[str, Tensor]:
+    """Scalars of this rank whose mean over ranks is that of all; gates are those of chosen experts."""
     logits = torch.stack([o.logits_NE for o in outputs])
     gates = torch.cat([o.selection.gates_NE[o.selection.mask_NE] for o in outputs])
-    gate_spread = gates.std(correction=0) if len(gates) else gates.sum()
-    gate_mean = gates.mean() if len(gates) else gates.sum()
-    return torch.stack([zero_expert_share(outputs), logits.mean(), logits.std(correction=0), gate_mean, gate_spread])
-
-
-def _mean(values: list[Tensor | None]) -> float | None:
-    present = [value.float() for value in values if value is not None]
-    return torch.stack(present).mean().item() if present else None
+    means = {
+        "zero_expert_share_training": zero_expert_share(outputs),
+        "logit_mean": logits.mean(),
+        "logit_std": logits.std(correction=0),
+        "gate_mean": gates.mean() if len(gates) else gates.sum(),
+        "gate_std": gates.std(correction=0) if len(gates) else gates.sum(),
+    }
+    selections = [o.selection for o in outputs]
+    for name, source in (("raw_usage_mean", "raw_usage_E"), ("saturation", "saturation"), ("starvation", "starvation")):
+        if getattr(selections[0], source) is not None:
+            means[name] = torch.stack([getattr(selection, source).float().mean() for selection in selections]).mean()
+    if selections[0].cutoff_E is not None:
+        means["cutoff_mean"] = torch.stack([selection.cutoff_E.mean() for selection in selections]).mean()
+        means["cutoff_square"] = cutoff_deviation(outputs).square().mean()
+    return means
