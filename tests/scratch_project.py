@@ -59,8 +59,8 @@ class Scratch:
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def make_scratch(root: Path) -> Scratch:
-    """Copy what a project consists of."""
+def make_scratch(root: Path, job: str = "condition") -> Scratch:
+    """Copy what a project consists of; its smoke scale has jobs of this size, a condition's as at larger scales."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
@@ -68,6 +68,5 @@ def make_scratch(root: Path) -> Scratch:
         else:
             shutil.copy(source, root / part)
     scratch = Scratch(root)
-    # As the larger scales do; at smoke a job trains a whole paper.
-    scratch.edit("config/scales/smoke.yaml", "job: paper", "job: condition")
+    scratch.edit("config/scales/smoke.yaml", "job: paper", f"job: {job}")
     return scratch

@@ -12,6 +12,7 @@ import yaml
 from moe_replication.config import load_project
 from moe_replication.config import run as run_config
 from moe_replication.config.fingerprint import code_version
+from moe_replication.config.jobs import training_jobs
 from moe_replication.config.needs import data_name, parse_token_name
 from moe_replication.config.overlays import lay_over, origins, read_layer, values
 from moe_replication.config.overrides import changed_settings
@@ -119,3 +120,19 @@ def test_conda_environment_and_lock_carry_the_pins_of_pyproject():
     assert _pins(next(entry["pip"] for entry in conda if isinstance(entry, dict))) == pins
     lock = _pins((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
     assert {name: lock.get(name) for name in pins} == pins
+
+
+def test_one_job_trains_a_whole_paper_at_smoke():
+    project = load_project(ROOT, {"scale": "smoke"})
+    jobs = list(training_jobs(project))
+    assert [job.name for job in jobs] == ["expert_threshold_all", "expert_ecology_all"]
+    assert sum(len(job.runs) for job in jobs) == len(project.runs)
+    assert "conditions" in jobs[0].title
+    assert len(jobs[1].data) > 1
+
+
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 5), ("paper", 1)])
+def test_jobs_of_larger_scales_take_a_conditions_seeds_or_a_run(scale, runs):
+    jobs = list(training_jobs(load_project(ROOT, {"scale": scale, "conditions": ["et", "tc"]})))
+    assert {len(job.runs) for job in jobs} == {runs}
+    assert {job.version for job in jobs if job.runs[0].condition == "et"} != {job.version for job in jobs}

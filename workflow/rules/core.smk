@@ -2,7 +2,10 @@
 
 from moe_replication.config.core import CORE_FILES, CORE_ROOT
 
-CORE_CODE = [f"evaluation/core_{part}.py" for part in ("benchmark", "bundle", "prompts", "scoring")]
+CORE_CODE = [f"evaluation/core_{part}.py" for part in ("benchmark", "bundle", "prompts", "scoring")] + [
+    "evaluation/checkpoints.py",
+    "data/tokenizer.py",
+]
 
 
 rule core:

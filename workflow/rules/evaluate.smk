@@ -7,7 +7,7 @@ from moe_replication.config.probe import TABLES as PROBE_TABLES
 from moe_replication.config.probe import probe_jobs, probe_settings
 
 PROBE_SETTINGS = config_version(asdict(probe_settings(PROJECT.root, SCALE)))
-PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py"] + [
+PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.py"] + [
     f"evaluation/{name}.py"
     for name in (
         "probe",

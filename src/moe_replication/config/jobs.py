@@ -9,6 +9,7 @@ from pathlib import Path
 from moe_replication.config.fingerprint import is_current, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
+from moe_replication.errors import BadInput
 from moe_replication.files import sha256_json
 
 RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "cost.json", "environment.json")
@@ -75,6 +76,12 @@ def training_jobs(project: Project) -> Iterator[Job]:
     for paper in project.papers.values():
         runs = [run for run in project.runs if run.paper == paper.name]
         if project.scale.job == "paper":
+            sizes = {run.config.engine.world_size for run in runs}
+            if len(sizes) > 1:
+                raise BadInput(
+                    f"scale {project.scale.name}: job = paper needs one engine.world_size, {paper.name} has"
+                    f" {sorted(sizes)}; use job = condition"
+                )
             yield _job(project, runs)
             continue
         for condition in paper.conditions:

@@ -88,6 +88,7 @@ CONDITION_LOOKS = {
         {
             "et": ("D", "-"),
             "et-no-warmup": ("d", "--"),
+            "et-no-warmup-corrected": ("d", ":"),
             "et-no-shared": ("P", "-."),
             "et-no-warmup-no-shared": ("X", ":"),
             "et-normalized": ("p", "--"),

@@ -10,7 +10,7 @@ from moe_replication.figures import style
 from moe_replication.figures.curves import BAND, lines, mark_warmup, show_late, step_axis, step_bands, warmup_end
 from moe_replication.figures.style import FigureInfo
 
-CONDITIONS = ("et", "et-no-warmup", "et-no-shared", "et-no-warmup-no-shared")
+CONDITIONS = ("et", "et-no-warmup", "et-no-warmup-corrected", "et-no-shared", "et-no-warmup-no-shared")
 # Column of curves.parquet -> panel title, axis label, factor of the unit.
 PANELS = {
     "train_loss": ("training loss, smoothed", "loss (nats / token)", 1),
