@@ -97,9 +97,8 @@ def test_pools_of_the_paper_are_its_own():
     pools = {name: conditions[name].pool_tokens for name in ("ec-sequence", "ec-8k", "ec-64k", "ec-batch", "et")}
     assert list(pools.values()) == [2048, 8192, 65_536, 524_288, 524_288]
     assert conditions["d20-ec"].pool_tokens == conditions["d20-et"].pool_tokens == 262_144
-    aux = {
-        name: conditions[name].forward_tokens // conditions[name].engine.world_size for name in ("tc-aux", "d20-tc-aux")
-    }
+    balanced = {name: conditions[name] for name in ("tc-aux", "d20-tc-aux")}
+    aux = {name: config.forward_tokens // config.engine.world_size for name, config in balanced.items()}
     assert aux == {"tc-aux": 65_536, "d20-tc-aux": 32_768}
 
 

@@ -92,7 +92,7 @@ def test_expert_choice_in_training_looks_ahead(build, condition, warming_up):
 
 
 def test_the_capacity_limit_looks_ahead_in_training(build):
-    """Which surplus is dropped depends on the whole pool, so expert threshold trains causally only within the limits."""
+    """Which surplus is dropped depends on the whole pool: expert threshold trains causally only within the limits."""
     model = build("et", capacity=0.5)
     texts = _two_texts(len(model.embedding))
     masks, other_masks = (_run(model, text, training=True)[1][0] for text in texts)

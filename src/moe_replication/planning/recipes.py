@@ -24,7 +24,7 @@ def difference_table(differences: Iterable[RecipeDifference], a: str, b: str) ->
     """Settings in which two recipes differ, each with its source."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("setting", a, "source", b, "source"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "setting")
     for row in differences:
         table.add_row(row.key, _plain(row.value_a), row.origin_a, _plain(row.value_b), row.origin_b)
     return table
