@@ -51,7 +51,8 @@ def undisturbed_files(root: Path, run: str) -> dict[str, bytes]:
 
 def files(root: Path, run: str) -> dict[str, bytes]:
     found = {name: (root / run / name).read_bytes() for name in RECORD}
-    for snapshot in root.glob("results/smoke/checkpoints/*/snapshots/*.pt"):
+    key = json.loads(found["run.json"])["run"]["run_key"]
+    for snapshot in root.glob(f"results/smoke/checkpoints/{key}/snapshots/*.pt"):
         model = torch.load(snapshot, weights_only=True)["model"]
         found[snapshot.name] = b"".join(weight.numpy().tobytes() for weight in model.values())
     return found
