@@ -71,9 +71,9 @@ def _with_difference(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str], *, below: float = 0.08, inset: bool = True) -> None:
-    """One line with band per condition; long runs show the last two thirds, with all of it in an inset."""
+    """One line with band per condition; long runs show the last two thirds, with all of it in an `inset` if wanted."""
     lines(ax, bands, order, along="tokens")
-    if show_late(ax, bands, "tokens", below=below) and inset:
+    if inset and show_late(ax, bands, "tokens", below=below):
         whole = ax.inset_axes([0.62, 0.66, 0.36, 0.32])
         lines(whole, bands, order, along="tokens", markers=False)
         whole.set_title("all of training", fontsize=6.5, pad=2)
