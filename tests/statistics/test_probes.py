@@ -7,7 +7,8 @@ import pytest
 
 from moe_replication.config import load_project
 from moe_replication.config.core import CORE_FILES
-from moe_replication.config.probe import METRICS_FILE, TABLES, probe_folder
+from moe_replication.config.figures import PROBE_TABLES
+from moe_replication.config.probe import METRICS_FILE, probe_folder
 from moe_replication.errors import BadInput
 from moe_replication.files import write_json
 from moe_replication.statistics.probe_tables import SCHEMAS, probe_table
@@ -43,7 +44,7 @@ def root(tmp_path, runs):
 
 
 def test_every_table_has_columns():
-    assert tuple(SCHEMAS) == TABLES
+    assert tuple(SCHEMAS) == PROBE_TABLES
 
 
 def test_tables_are_stacked_with_the_run_in_front(root, runs):

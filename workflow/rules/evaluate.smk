@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from moe_replication.config.fingerprint import config_version
-from moe_replication.config.probe import TABLES as PROBE_TABLES
+from moe_replication.config.figures import COLLECTED_PROBES as COLLECTED_NAMES
 from moe_replication.config.probe import probe_jobs, probe_settings
 
 PROBE_SETTINGS = config_version(asdict(probe_settings(PROJECT.root, SCALE)))
@@ -22,7 +22,7 @@ PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.p
     )
 ]
 PROBE_JOBS = list(probe_jobs(PROJECT))
-COLLECTED_PROBES = [f"{RESULTS}/probe-{name}.parquet" for name in (*PROBE_TABLES, "core", "metrics")]
+COLLECTED_PROBES = [f"{RESULTS}/{name}.parquet" for name in COLLECTED_NAMES]
 
 for probe_job in PROBE_JOBS:
 

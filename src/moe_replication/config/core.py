@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moe_replication.config.overlays import read_layer, values
+from moe_replication.config.overlays import frozen_settings, read_layer, values
 from moe_replication.config.probe import probed_runs
 from moe_replication.config.project import SCHEMAS, Project, Run
 from moe_replication.config.schema import read_yaml, validate
@@ -35,8 +35,7 @@ def core_settings(root: Path) -> CoreSettings:
     """config/core.yaml; BadInput when it breaks the schema."""
     found = values(read_layer(read_yaml(root / "config/core.yaml"), "ours"))
     validate(found, root / SCHEMAS / "core.schema.yaml", "config/core.yaml")
-    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return CoreSettings(**{field.name: frozen[field.name] for field in fields(CoreSettings)})
+    return frozen_settings(CoreSettings, found)
 
 
 def core_runs(project: Project, settings: CoreSettings) -> tuple[Run, ...]:

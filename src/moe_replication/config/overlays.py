@@ -6,7 +6,10 @@ that has none of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,12 @@ def lay_over(base: dict, layer: dict) -> dict:
 def values(tree: dict) -> dict:
     """The plain values of a tree of Leaf."""
     return {key: item.value if isinstance(item, Leaf) else values(item) for key, item in tree.items()}
+
+
+def frozen_settings(kind: type[Settings], found: dict) -> Settings:
+    """A settings dataclass from schema-checked values, lists as tuples."""
+    chosen = {field.name: found[field.name] for field in fields(kind)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
 
 
 def origins(tree: dict, prefix: str = "") -> dict[str, str]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
+from moe_replication.config.figures import PROBE_TABLES
 from moe_replication.config.jobs import RunGroup, job_parts
 from moe_replication.config.needs import EMBEDDED_TEXT
-from moe_replication.config.overlays import lay_over, read_layer, values
+from moe_replication.config.overlays import frozen_settings, lay_over, read_layer, values
 from moe_replication.config.project import SCHEMAS, Project, Run
 from moe_replication.config.schema import read_yaml, validate
 
-TABLES = (
-    "fanout", "consistency", "specialization", "histograms", "cutoffs", "shift", "zero_tokens", "token_map",
-    "documents",
-)  # fmt: skip
-PROBE_FILES = tuple(f"{name}.parquet" for name in TABLES)
+PROBE_FILES = tuple(f"{name}.parquet" for name in PROBE_TABLES)
 METRICS_FILE = "metrics.json"
 
 
@@ -56,8 +53,7 @@ def probe_settings(root: Path, scale: str) -> ProbeSettings:
     tree = lay_over(tree, read_layer(read_yaml(path).get("probe", {}), f"ours: scale {scale}"))
     found = values(tree)
     validate(found, root / SCHEMAS / "probe.schema.yaml", f"config/probe.yaml at scale {scale}")
-    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return ProbeSettings(**{field.name: frozen[field.name] for field in fields(ProbeSettings)})
+    return frozen_settings(ProbeSettings, found)
 
 
 def probed_runs(project: Project) -> tuple[Run, ...]:

@@ -37,7 +37,6 @@ from moe_replication.statistics.hypothesis_tests import ALPHA, holm, paired_t, s
 from moe_replication.statistics.intervals import (
     Interval,
     clopper_pearson,
-    mean_interval,
     paired_interval,
     prediction_interval,
 )
@@ -153,13 +152,10 @@ def _measure_threshold(claim: dict, values: list[float]) -> Finding:
     numbers, limit = values, claim["threshold"]
     if claim.get("logarithmic"):
         numbers, limit = [math.log(value) for value in values], math.log(limit)
-    interval = mean_interval(numbers)
-    finding = _measure_pairs(claim | {"comparison": "ordering"}, numbers, [limit] * len(numbers), 0)
+    found = _measure_pairs(claim | {"comparison": "ordering"}, numbers, [limit] * len(numbers), 0)
     back = math.exp if claim.get("logarithmic") else float
-    low, high = (
-        None if end is None else back(end) for end in ((interval.low, interval.high) if interval.sd else (None, None))
-    )
-    return dataclasses.replace(finding, effect=back(interval.mean), distance=interval.mean - limit, low=low, high=high)
+    effect, low, high = (None if end is None else back(limit + end) for end in (found.effect, found.low, found.high))
+    return dataclasses.replace(found, effect=effect, distance=found.effect, low=low, high=high)
 
 
 def _minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -167,7 +163,7 @@ def _minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
 
 
 def _measure_pairs(claim: dict, first: list[float], second: list[float], unpaired: int) -> Finding:
-    differences = [a - b for a, b in zip(first, second, strict=True)]
+    differences = _minus(first, second)
     if claim["comparison"] == "difference":
         return _from_interval(prediction_interval(differences), unpaired=unpaired)
     interval, p_value = paired_interval(first, second), None

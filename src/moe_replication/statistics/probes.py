@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.config.core import CORE_FILES
-from moe_replication.config.probe import METRICS_FILE, TABLES, probe_folder
+from moe_replication.config.figures import PROBE_TABLES
+from moe_replication.config.probe import METRICS_FILE, probe_folder
 from moe_replication.config.project import Run
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json
@@ -31,9 +32,9 @@ def collect_probes(root: Path, runs: Iterable[Run], scored: Iterable[Run], out: 
     for run in runs:
         labels, folder = _labels(root, run), root / probe_folder(run)
         numbers = _numbers(folder / METRICS_FILE)
-        wanted = TABLES
+        wanted = PROBE_TABLES
         if _names([run])[0] in scored:
-            wanted = (*TABLES, CORE)
+            wanted = (*PROBE_TABLES, CORE)
             numbers[CORE] = _numbers(folder / CORE_FILES[1], (CORE,))[CORE]
         for name in wanted:
             table = _read_table(folder / f"{name}.parquet", STACKED[name])
