@@ -8,9 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.config.schema import read_yaml
 from moe_replication.figures.paper_values import read_paper_values
 from moe_replication.figures.style import FigureInfo
+
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 
 ROOT = Path(__file__).parents[2]
 VALUES = ROOT / "config" / "paper_values.yaml"
@@ -29,7 +32,7 @@ def paper_values() -> pl.DataFrame:
 @pytest.fixture
 def info(paper_values) -> FigureInfo:
     """What a figure of a small scale knows."""
-    return FigureInfo(scale="cpu", paper_values=paper_values)
+    return FigureInfo(analysis=ANALYSIS, scale="cpu", paper_values=paper_values)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import cutoff
 from moe_replication.figures.paper_values import SCHEMA
 from moe_replication.figures.style import FigureInfo
 
-INFO = FigureInfo(scale="demo", paper_values=pl.DataFrame(schema=SCHEMA))
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
+
+INFO = FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=pl.DataFrame(schema=SCHEMA))
 RUNS = pl.DataFrame(
     {
         "paper": "expert-threshold",

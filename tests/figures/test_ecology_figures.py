@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import deaths, ecology, style
 from moe_replication.figures.paper_values import SCHEMA
 from moe_replication.figures.style import FigureInfo
+
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 
 REPORTED = pl.DataFrame(
     [
@@ -24,7 +29,7 @@ REPORTED = pl.DataFrame(
     ],
     schema=SCHEMA,
 )
-INFO = FigureInfo(scale="demo", paper_values=REPORTED)
+INFO = FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=REPORTED)
 RUNS = pl.DataFrame(
     {
         "paper": "expert-ecology",

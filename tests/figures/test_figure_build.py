@@ -15,7 +15,6 @@ from moe_replication.statistics.collect import collect
 from moe_replication.statistics.probes import LABELS, STACKED
 
 ROOT = Path(__file__).parents[2]
-VALUES = ROOT / "config" / "paper_values.yaml"
 FIGURES = load_project(ROOT, {"scale": "smoke"}).figures
 OF_PROBES = [name for name, entry in FIGURES.items() if all(table.startswith("probe-") for table in entry.tables)]
 
@@ -38,7 +37,7 @@ def collected(finished_results, paper_a_tables):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_draws_all_its_files(collected, tmp_path, name):
-    files = draw_figure(name, FIGURES, "smoke", collected, tmp_path, VALUES)
+    files = draw_figure(name, FIGURES, "smoke", collected, tmp_path, ROOT)
     assert {file.name for file in (tmp_path / "smoke").iterdir()} == {file.name for file in files}
     assert name in OF_PROBES or pl.read_csv(tmp_path / "smoke" / f"{name}.csv", infer_schema_length=None).height >= 4
 
@@ -46,7 +45,7 @@ def test_every_figure_draws_all_its_files(collected, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a-fig01-loss-curves", "a-table01", "b-dead-vs-e"])
 def test_figures_redraw_the_same_bytes(collected, tmp_path, name):
-    first, second = (draw_figure(name, FIGURES, "smoke", collected, tmp_path / run, VALUES) for run in ("a", "b"))
+    first, second = (draw_figure(name, FIGURES, "smoke", collected, tmp_path / run, ROOT) for run in ("a", "b"))
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
@@ -57,7 +56,7 @@ def test_figures_of_a_scale_without_paper_a_say_so(collected, tmp_path, name):
         path = collected / "smoke" / f"{table}.parquet"
         if path.exists():
             pl.read_parquet(path).filter(pl.col("paper") == "expert-ecology").write_parquet(path)
-    assert all(file.is_file() for file in draw_figure(name, FIGURES, "smoke", collected, tmp_path, VALUES))
+    assert all(file.is_file() for file in draw_figure(name, FIGURES, "smoke", collected, tmp_path, ROOT))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -74,10 +73,10 @@ def test_the_issues_figures_and_tables_are_all_there():
 
 def test_an_unknown_figure_names_the_known_ones(tmp_path):
     with pytest.raises(BadInput, match=r"figure 'a-fig99': no such figure; known: a-"):
-        draw_figure("a-fig99", FIGURES, "smoke", tmp_path, tmp_path, VALUES)
+        draw_figure("a-fig99", FIGURES, "smoke", tmp_path, tmp_path, ROOT)
 
 
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"runs\.parquet: no such file"):
-        draw_figure("b-dead-vs-e", FIGURES, "smoke", tmp_path, tmp_path, VALUES)
+        draw_figure("b-dead-vs-e", FIGURES, "smoke", tmp_path, tmp_path, ROOT)
     assert not list(tmp_path.rglob("*.png"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import loss, style
 from moe_replication.figures.paper_values import SCHEMA
 from moe_replication.figures.style import FigureInfo
+
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 
 NOTHING = pl.DataFrame(schema=SCHEMA)
 
@@ -89,8 +94,11 @@ def test_training_loss_is_smoothed_within_each_run():
 
 
 def test_paper_values_join_only_at_the_papers_own_scale():
-    assert "paper" not in loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=REPORTED))["source"]
-    data = loss.final_data(RUNS, FigureInfo(scale="paper", paper_values=REPORTED))
+    assert (
+        "paper"
+        not in loss.final_data(RUNS, FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=REPORTED))["source"]
+    )
+    data = loss.final_data(RUNS, FigureInfo(analysis=ANALYSIS, scale="paper", paper_values=REPORTED))
     reported = data.filter(pl.col("source") == "paper").select(
         "panel", "condition", "pool_tokens", "val_loss", "train_loss", "core"
     )
@@ -103,7 +111,7 @@ def test_paper_values_join_only_at_the_papers_own_scale():
 def test_conditions_are_ordered_by_mean_with_their_number_of_seeds():
     with style.styled():
         _, axes = style.panels(width=4, height=3)
-        data = loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=NOTHING))
+        data = loss.final_data(RUNS, FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=NOTHING))
         loss.condition_panel(axes[0, 0], data.filter(pl.col("panel") == "condition"), {})
     labels = [text.get_text() for text in axes[0, 0].get_yticklabels()]
     assert labels == ["Dense (n = 2)", "EC one (n = 1)", "ET (n = 2)", "EC batch (n = 1)"]
@@ -112,7 +120,7 @@ def test_conditions_are_ordered_by_mean_with_their_number_of_seeds():
 def test_pool_panel_joins_pools_and_bands_the_threshold_rule():
     with style.styled():
         _, axes = style.panels(width=4, height=3)
-        data = loss.final_data(RUNS, FigureInfo(scale="demo", paper_values=NOTHING))
+        data = loss.final_data(RUNS, FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=NOTHING))
         loss.pool_panel(axes[0, 0], data.filter(pl.col("panel") == "pool"), ("train_loss", "val_loss"), "loss")
     lines = {line.get_label(): line for line in axes[0, 0].lines}
     assert list(lines["EC validation (n = 1)"].get_ydata()) == [3.3, 3.1]
@@ -123,13 +131,13 @@ def test_pool_panel_joins_pools_and_bands_the_threshold_rule():
 @pytest.mark.parametrize("draw", [loss.draw_curves, loss.draw_pool])
 def test_a_scale_without_paper_a_gets_a_text_panel(tmp_path, draw):
     tables = {"runs": RUNS.clear(), "curves": CURVES.clear(), "probe-metrics": NO_PROBES}
-    draw(tables, FigureInfo(scale="demo", paper_values=NOTHING), tmp_path / "figure")
+    draw(tables, FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=NOTHING), tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1
     assert (tmp_path / "figure.pdf").is_file()
 
 
 def test_one_seed_and_one_condition_draw(tmp_path):
-    info = FigureInfo(scale="demo", paper_values=NOTHING)
+    info = FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=NOTHING)
     runs = RUNS.filter(pl.col("condition") == "et").head(1)
     loss.draw_pool({"runs": runs, "probe-metrics": NO_PROBES}, info, tmp_path / "pool")
     one = CURVES.filter(pl.col("seed") == 0)
@@ -165,5 +173,5 @@ def test_core_joins_by_seed_and_is_null_where_it_was_not_run():
 
 def test_only_the_four_pools_stand_on_the_pool_axis():
     others = _runs(("ec-concat", 0, "EC concat", "expert_choice", 8192, 3.0, 3.0))
-    data = loss.final_data(pl.concat([RUNS, others]), FigureInfo(scale="demo", paper_values=NOTHING))
+    data = loss.final_data(pl.concat([RUNS, others]), FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=NOTHING))
     assert "ec-concat" not in data["condition"]

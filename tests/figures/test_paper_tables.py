@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import paper_tables
 from moe_replication.figures.paper_values import SCHEMA
 from moe_replication.figures.style import FigureInfo
+
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 
 RUNS = pl.DataFrame(
     {
@@ -74,7 +78,7 @@ def test_the_text_is_a_markdown_table(tmp_path, info):
 
 
 def test_without_rows_there_is_a_sentence_in_every_file(tmp_path):
-    info = FigureInfo(scale="demo", paper_values=pl.DataFrame(schema=SCHEMA))
+    info = FigureInfo(analysis=ANALYSIS, scale="demo", paper_values=pl.DataFrame(schema=SCHEMA))
     tables = {"runs": RUNS.clear().drop("core"), "probe-metrics": RUNS.select("paper", "condition", "seed").clear()}
     paper_tables.draw_table_1(tables, info, tmp_path / "one")
     paper_tables.draw_settings(tables, info, tmp_path / "five")

@@ -6,6 +6,7 @@ import os
 from snakemake.exceptions import WorkflowError
 
 from moe_replication.config import load_project
+from moe_replication.config.analysis import ANALYSIS_FILE
 from moe_replication.config.core import CORE_FILES, CORE_ROOT, core_runs, core_settings
 from moe_replication.config.figures import figure_code
 from moe_replication.config.fingerprint import code_version, training_code_version

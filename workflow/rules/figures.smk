@@ -12,6 +12,7 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
         input:
             sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in figure.tables}),
             "config/paper_values.yaml",
+            ANALYSIS_FILE,
         output:
             [
                 report(

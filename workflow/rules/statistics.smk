@@ -43,6 +43,7 @@ rule claims:
         TABLES,
         f"{RESULTS}/probe-metrics.parquet",
         expand("config/claims/{paper}.yaml", paper=PROJECT.papers),
+        ANALYSIS_FILE,
     output:
         f"{RESULTS}/scorecard.json",
         report(

@@ -92,7 +92,7 @@ def figure(
 
     project = read_project(scale, overrides)
     for name in names:
-        files = draw_figure(name, project.figures, project.scale.name, "results", "figures", "config/paper_values.yaml")
+        files = draw_figure(name, project.figures, project.scale.name, "results", "figures", project.root)
         say(f"drew {', '.join(map(str, files))}")
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from moe_replication.config.overlays import frozen_settings, read_layer, values
 from moe_replication.config.probe import probed_runs
-from moe_replication.config.project import SCHEMAS, Project, Run
-from moe_replication.config.schema import read_yaml, validate
+from moe_replication.config.project import Project, Run
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
 # The summary last: its existence says that the table is complete.
 CORE_FILES = ("core.parquet", "core.json")

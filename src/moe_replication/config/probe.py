@@ -10,8 +10,8 @@ from moe_replication.config.figures import PROBE_TABLES
 from moe_replication.config.jobs import RunGroup, job_parts
 from moe_replication.config.needs import EMBEDDED_TEXT
 from moe_replication.config.overlays import frozen_settings, lay_over, read_layer, values
-from moe_replication.config.project import SCHEMAS, Project, Run
-from moe_replication.config.schema import read_yaml, validate
+from moe_replication.config.project import Project, Run
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
 PROBE_FILES = tuple(f"{name}.parquet" for name in PROBE_TABLES)
 METRICS_FILE = "metrics.json"

@@ -16,10 +16,8 @@ from moe_replication.config.overlays import Leaf, lay_over, origins, read_layer,
 from moe_replication.config.overrides import read_settings
 from moe_replication.config.recipes import check_recipe, recipe_tree
 from moe_replication.config.run import RunConfig, build_run_config
-from moe_replication.config.schema import read_yaml, validate
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 from moe_replication.errors import BadInput
-
-SCHEMAS = Path("workflow/schemas")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from moe_replication.errors import BadInput
 
+SCHEMAS = Path("workflow/schemas")
 _LONGEST_VALUE = 80
 # The safe loader's C version, ten times as fast, where PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.files import atomic_path
 from moe_replication.statistics.intervals import Interval, mean_interval
 
@@ -68,6 +69,7 @@ class FigureInfo:
     """What a figure knows besides its tables; `paper_values` as read by figures.paper_values."""
 
     scale: str
+    analysis: AnalysisSettings
     paper_values: pl.DataFrame
 
 

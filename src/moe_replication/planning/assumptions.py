@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moe_replication.config.overlays import origins, read_layer, values
-from moe_replication.config.project import SCHEMAS, Scale
+from moe_replication.config.project import Scale
 from moe_replication.config.run import RunConfig
-from moe_replication.config.schema import read_yaml, validate
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 from moe_replication.errors import BadInput
 
 FILE = Path("config/planning.yaml")

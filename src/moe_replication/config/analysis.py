@@ -1,0 +1,36 @@
+"""Definitions that the analysis of paper B rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moe_replication.config.overlays import frozen_settings, read_layer, values
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+
+ANALYSIS_FILE = "config/analysis.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnalysisSettings:
+    """Thresholds, shares and seeds; fields as in workflow/schemas/analysis.schema.yaml."""
+
+    rule_threshold: float
+    dead_share: float
+    collapse_share: float
+    starved_share: float
+    middle_fraction: float
+    late_fraction: float
+    bootstrap_samples: int
+    bootstrap_seed: int
+    holdout_seed: int
+    holdout_share: float
+    ridge: float
+
+
+def analysis_settings(root: Path | str) -> AnalysisSettings:
+    """config/analysis.yaml; BadInput when it breaks the schema."""
+    root = Path(root)
+    found = values(read_layer(read_yaml(root / ANALYSIS_FILE), "ours"))
+    validate(found, root / SCHEMAS / "analysis.schema.yaml", ANALYSIS_FILE)
+    return frozen_settings(AnalysisSettings, found)
