@@ -37,7 +37,7 @@ def edit(path: Path, *keys: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("scale=huge", r"config/scales/huge\.yaml: no such file; choose one of cpu, demo, gpu, paper, smoke"),
+        ("scale=huge", r"config/scales/huge\.yaml: no such file; choose one of cifar, cpu, demo, gpu, paper, smoke"),
         ("scales=demo", r"unknown key scales; known here: scale, papers"),
         ("papers=[expert-thresholds]", r"expert-thresholds\.yaml: no such file; choose one of expert-ecology"),
         ("conditions=[ett]", r"unknown condition in conditions: 'ett'; did you mean et\?"),

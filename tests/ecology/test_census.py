@@ -17,6 +17,21 @@ def test_usage_and_accuracy_on_paper():
     np.testing.assert_allclose(accuracy, [2 / 3, np.nan, 0, 1, np.nan])
 
 
+def test_a_sample_that_no_expert_takes_counts_for_none_of_them():
+    top1 = np.array([-1, 0, 0, 1])
+    assert census.usage_shares(top1, 2).tolist() == [0.5, 0.25]
+    correct = np.array([True, True, False, True])
+    assert census.expert_accuracy(top1, correct, 2).tolist() == [0.5, 1.0]
+    # entropy of who is used, two thirds and one third
+    expected = (math.log(3) - 2 / 3 * math.log(2)) / math.log(2)
+    assert census.usage_entropy(census.usage_shares(top1, 2)) == pytest.approx(expected)
+
+
+def test_a_router_without_any_assignment_has_only_dead_experts(smoke):
+    counts = census.dead_counts(np.zeros(4), np.zeros(4), smoke["v1"].census)
+    assert counts["dead_experts"] == counts["dead_experts_assigned"] == 4.0
+
+
 @pytest.mark.parametrize(
     ("usage", "accuracy", "expected"),
     [
@@ -56,9 +71,11 @@ def test_entropy_of_usage():
 
 def test_dead_counts_under_each_definition(smoke):
     usage = np.array([0.0, 0.0009, 0.001, 0.0099, 0.01, 0.02, 0.4582, 0.5])
-    # 16 % of the fair share of 8 experts is .02
-    assert census.dead_counts(usage, smoke["v1"].census) == {
+    # 16 % of the fair share of 8 experts is .02; of 200 assignments two are 1 %
+    assigned = np.array([0, 1, 2, 2, 3, 4, 88, 100])
+    assert census.dead_counts(usage, assigned, smoke["v1"].census) == {
         "dead_experts": 4.0,
+        "dead_experts_assigned": 2.0,
         "dead_experts_tenth_percent": 2.0,
         "dead_experts_fair_share": 5.0,
         "active_experts": 4.0,
@@ -67,7 +84,7 @@ def test_dead_counts_under_each_definition(smoke):
 
 def test_definitions_agree_at_sixteen_experts(smoke):
     usage = np.array([0.0099, 0.01, *[0.07] * 14])
-    counts = census.dead_counts(usage, smoke["v1"].census)
+    counts = census.dead_counts(usage, np.ones(16), smoke["v1"].census)
     assert counts["dead_experts"] == counts["dead_experts_fair_share"] == 1.0
 
 

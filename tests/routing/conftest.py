@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing import RoutingContext
 
 

@@ -61,7 +61,7 @@ _WORKER = """
 import json, sys
 import torch
 from moe_replication import distributed
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing import RULES, RoutingContext, RoutingState
 from moe_replication.routing.update import end_step, record_pass
 

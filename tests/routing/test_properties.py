@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing import RULES, RoutingContext, RoutingState, Selection, expert_choice, expert_threshold
 from moe_replication.routing.balance import loss_free_bias
 

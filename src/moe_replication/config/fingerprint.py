@@ -15,7 +15,7 @@ PACKAGE = Path(moe_replication.__file__).parent
 # Editing anything else (figures, statistics, tracking, the command line) never trains again.
 TRAINING_CODE = (
     "routing", "layers", "models", "ecology", "training", "seeding.py", "distributed.py",
-    "data/batches.py", "data/shards.py", "data/images.py", "config/run.py",
+    "data/batches.py", "data/shards.py", "data/images.py", "data/image_input.py", "config/sections.py", "config/run.py",
 )  # fmt: skip
 
 

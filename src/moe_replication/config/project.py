@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -214,16 +215,17 @@ def _paper(root: Path, paper: dict, scale: dict, roots: dict[str, str | None], r
         raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
     section = scale["papers"][name]
     where = f"config/scales/{scale['scale']}.yaml papers.{name}"
-    for key in [*section["conditions"], *section.get("conditions_set", {})]:
-        if key not in paper["conditions"]:
-            raise _unknown(f"condition in {where}", key, paper["conditions"])
+    for pattern in [*section["conditions"], *section.get("conditions_set", {})]:
+        if not fnmatch.filter(paper["conditions"], pattern):
+            raise _unknown(f"condition in {where}", pattern, paper["conditions"])
     for key, row in paper["conditions"].items():
         if "recipe" in row and row["recipe"] not in paper.get("recipes", {}):
             raise _unknown(f"recipe of condition {key} in {source}", row["recipe"], paper.get("recipes", {}))
         if row.get("baseline") is not None and row["baseline"] not in paper["conditions"]:
             raise _unknown(f"baseline of condition {key} in {source}", row["baseline"], paper["conditions"])
     schema = root / SCHEMAS / "run.schema.yaml"
-    conditions = {key: _condition(paper, key, scale, roots, schema, recipe) for key in section["conditions"]}
+    chosen = [key for key in paper["conditions"] if _matches(key, section["conditions"])]
+    conditions = {key: _condition(paper, key, scale, roots, schema, recipe) for key in chosen}
     return Paper(
         name=name, figures=read_figures(paper["figures"], source), known_conditions=tuple(paper["conditions"]),
         conditions=conditions,
@@ -240,11 +242,8 @@ def _condition(
     tree = recipe_tree(paper, recipe)
     tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
     task = tree["task"].value
-    sizes = (
-        section["set"],
-        section.get("task_set", {}).get(task, {}),
-        section.get("conditions_set", {}).get(name, {}),
-    )
+    own = [size for pattern, size in section.get("conditions_set", {}).items() if _matches(name, [pattern])]
+    sizes = (section["set"], section.get("task_set", {}).get(task, {}), *own)
     for size in sizes:
         tree = lay_over(tree, read_layer(size, ours))
     wanted = tree["data"]["set"].value
@@ -261,9 +260,13 @@ def _condition(
     )  # fmt: skip
 
 
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _chosen(papers: dict[str, Paper], wanted: list[str]) -> dict[str, Paper]:
     if not wanted:
-        return papers
+        return {name: paper for name, paper in papers.items() if paper.conditions}
     present = {name for paper in papers.values() for name in paper.conditions}
     for name in wanted:
         if name not in present:

@@ -1,212 +1,25 @@
-"""The settings of one run as frozen dataclasses; fields as in workflow/schemas/run.schema.yaml."""
+"""The settings of one run, checked across sections."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from moe_replication.config.overlays import frozen_settings
+from moe_replication.config.sections import (
+    CUTOFF_RULES,
+    AdamWConfig,
+    CensusConfig,
+    DataConfig,
+    EcologyConfig,
+    EngineConfig,
+    GPTConfig,
+    MoEConfig,
+    MuonConfig,
+    RoutingConfig,
+    TrainingConfig,
+    WideResNetConfig,
+)
 from moe_replication.errors import BadInput
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
-    set: str
-    augmentation: str
-    vocab_size: int | None
-    sequence_length: int | None
-    tokenizer_megabytes: float | None
-    train_tokens: int | None
-    validation_tokens: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GPTConfig:
-    kind: str
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    ffn_multiple: float
-    dense_first_layers: int
-    soft_cap: float
-    head_std: float
-    rope_base: float
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise BadInput(
-                f"model.heads = {self.heads} must divide model.width = {self.width} into heads of even width"
-            )
-        if self.heads % self.kv_heads:
-            raise BadInput(f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WideResNetConfig:
-    kind: str
-    depth: int
-    widen: int
-    base_channels: int
-    feature_width: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        if (self.depth - 4) % 6:
-            raise BadInput(f"model.depth = {self.depth} must be 6n + 4 (10, 16, 22, 28, ...)")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MoEConfig:
-    tiers: tuple[int, ...]
-    tier_multiples: tuple[float, ...]
-    shared_multiple: float
-    router_hidden: int
-    storage: str
-
-    def __post_init__(self) -> None:
-        if len(self.tiers) != len(self.tier_multiples):
-            raise BadInput(
-                f"moe.tier_multiples = {list(self.tier_multiples)} must have one entry for each of the"
-                f" {len(self.tiers)} tiers in moe.tiers"
-            )
-        if self.storage == "concatenated" and len(self.tiers) > 1:
-            raise BadInput(
-                f"moe.storage = concatenated needs experts of one width, moe.tiers = {list(self.tiers)} has several;"
-                " use per_expert"
-            )
-
-    @property
-    def experts(self) -> int:
-        """Routed experts over all tiers."""
-        return sum(self.tiers)
-
-    @property
-    def tier_of_expert(self) -> tuple[int, ...]:
-        """Tier index of every expert."""
-        return tuple(tier for tier, count in enumerate(self.tiers) for _ in range(count))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoutingConfig:
-    rule: str
-    top_k: int
-    pool: str | int
-    comparison: str
-    normalize_fanout: bool
-    fallback: bool
-    ema_beta: float
-    ema_reference_steps: int | None
-    ema_bias_correction: bool
-    warmup_fraction: float
-    capacity: float
-    balance: str
-    balance_pool: str | int
-    aux_weight: float
-    bias_rate: float
-    renormalize: bool
-    evaluation_temperature: float
-
-    def __post_init__(self) -> None:
-        if self.fallback and self.rule != "expert_threshold":
-            raise BadInput(
-                f"routing.fallback = true is for expert_threshold, whose tokens can pass no cut-off;"
-                f" routing.rule = {self.rule} needs false"
-            )
-        if self.normalize_fanout and self.rule not in ("expert_choice", "expert_threshold"):
-            raise BadInput(
-                f"routing.normalize_fanout = true needs a rule with a varying fan-out (expert_choice,"
-                f" expert_threshold), not {self.rule}; set it to false"
-            )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EcologyConfig:
-    temperature: float
-    entropy_weight: float
-    oracle_weight: float
-    balance_weight: float
-    ortho_weight: float
-    divergence_weight: float
-    entropy_sign: int
-    annealing_start: float | None
-    annealing_fraction: float
-    random_warmup_fraction: float
-    oracle_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CensusConfig:
-    dead_share: float
-    edge_share: float
-    core_accuracy: float
-    broad_accuracy: float
-    edge_accuracy: float
-    strict_dead_share: float
-    fair_share_fraction: float
-    silent_batches: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MuonConfig:
-    kind: str
-    matrix_lr: float
-    momentum: float
-    embedding_lr: float
-    head_lr: float
-    router: str
-    experts: str
-    expert_lr: float
-    lr_reference_width: int
-    betas: tuple[float, float]
-    epsilon: float
-    weight_decay: float
-    adamw_warmup_fraction: float
-    decay_fraction: float
-    final_lr_fraction: float
-    gradient_clipping: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdamWConfig:
-    kind: str
-    encoder_lr: float
-    expert_lr: float
-    betas: tuple[float, float]
-    epsilon: float
-    weight_decay: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingConfig:
-    tokens: int | None
-    epochs: int | None
-    batch_size: int
-    micro_batch_size: int
-    log_every: int
-    evaluate_every: int
-    checkpoint_every: int
-    snapshots: tuple[float, ...]
-    loss_chunk_tokens: int
-
-    def __post_init__(self) -> None:
-        if list(self.snapshots) != sorted(set(self.snapshots)) or self.snapshots[-1] != 1.0:
-            raise BadInput(
-                f"training.snapshots = {list(self.snapshots)} must rise and end with 1.0, the end of training"
-            )
-        if (self.tokens is None) == (self.epochs is None):
-            raise BadInput(
-                f"training.tokens = {self.tokens} and training.epochs = {self.epochs}: give exactly one horizon"
-            )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
-    zero_stage: int
-    precision: str
-    world_size: int
-
-    def __post_init__(self) -> None:
-        if self.zero_stage == 3:
-            raise BadInput("engine.zero_stage = 3: DeepSpeed does not shard Mixture-of-Experts parameters; use 1 or 2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,8 +46,13 @@ class RunConfig:
             raise BadInput("routing.rule = softmax_top_k needs ecology.temperature; give the ecology section")
         if (self.ecology is None) != (self.census is None):
             raise BadInput("ecology and census go together: give both sections or neither")
-        if self.routing.rule != "softmax_top_k" and self.ecology is not None:
-            raise BadInput(f"routing.rule = {self.routing.rule} has no ecology losses; set ecology and census to null")
+        if self.routing.rule == "dense" and self.ecology is not None:
+            raise BadInput("routing.rule = dense has no experts for the ecology losses; set ecology and census to null")
+        if self.routing.rule != "softmax_top_k" and self.ecology and self.ecology.random_warmup_fraction:
+            raise BadInput(
+                f"ecology.random_warmup_fraction = {self.ecology.random_warmup_fraction} is for softmax_top_k, not"
+                f" routing.rule = {self.routing.rule}; set it to 0"
+            )
         if (self.task == "language") != isinstance(self.model, GPTConfig):
             raise BadInput(f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language")
         self._check_task()
@@ -249,7 +67,7 @@ class RunConfig:
                 f"optimizer.gradient_clipping = {self.optimizer.gradient_clipping} needs engine.zero_stage = 0: from"
                 " stage 1 on DeepSpeed clips after Muon has orthogonalised; set one of the two to 0"
             )
-        if self.routing.rule in ("expert_choice", "expert_threshold"):
+        if self.routing.rule in CUTOFF_RULES:
             self._check_pool()
         mine, balance_pool = self.forward_tokens // self.engine.world_size, self.routing.balance_pool
         if self.routing.balance == "aux" and isinstance(balance_pool, int) and mine % balance_pool:
@@ -284,6 +102,14 @@ class RunConfig:
         if self.task == "vision":
             if training.epochs is None or self.ecology is None or not isinstance(self.optimizer, AdamWConfig):
                 raise BadInput("task = vision needs training.epochs, an ecology section and optimizer.kind = adamw")
+            if data.pooling is None:
+                raise BadInput("task = vision needs data.pooling; set it to 1 for images as they are")
+            pools = self.routing.rule in CUTOFF_RULES
+            if pools and (self.routing.pool != "batch" or self.engine.world_size > 1):
+                raise BadInput(
+                    f"routing.rule = {self.routing.rule} on images needs routing.pool = batch and engine.world_size ="
+                    " 1: the last batch of an epoch is shorter"
+                )
             return
         needed = ("vocab_size", "sequence_length", "tokenizer_megabytes", "train_tokens", "validation_tokens")
         missing = [f"data.{name}" for name in needed if getattr(data, name) is None]
@@ -325,16 +151,10 @@ def build_run_config(values: dict, source: str) -> RunConfig:
     try:
         for name, section in values.items():
             if isinstance(section, dict):
-                built[name] = _build(_KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section)
+                built[name] = frozen_settings(
+                    _KINDS[section["kind"]] if "kind" in section else _SECTIONS[name], section
+                )
         built = {"ecology": None, "census": None} | built
         return RunConfig(**built)
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from error
-
-
-def _build(cls: type, section: dict) -> object:
-    return cls(**{f.name: _frozen(section[f.name]) for f in fields(cls)})
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from moe_replication.config.run import CensusConfig
+from moe_replication.config.sections import CensusConfig
 
 TAXONOMY = ("pure_core", "broad_core", "weak_core", "edge", "noise", "dead")
 
 
 def usage_shares(top1_N: np.ndarray, experts: int) -> np.ndarray:
-    """Share of samples whose top-1 expert is i, (E,)."""
-    return np.bincount(top1_N, minlength=experts) / len(top1_N)
+    """Share of samples whose top-1 expert is i, (E,); a sample that no expert takes has top-1 expert -1."""
+    return np.bincount(top1_N[top1_N >= 0], minlength=experts) / len(top1_N)
 
 
 def expert_accuracy(top1_N: np.ndarray, correct_N: np.ndarray, experts: int) -> np.ndarray:
     """Accuracy on each expert's own samples, (E,); NaN for an expert without any."""
-    counts = np.bincount(top1_N, minlength=experts)
-    hits = np.bincount(top1_N, weights=correct_N.astype(float), minlength=experts)
+    routed_N = top1_N >= 0
+    counts = np.bincount(top1_N[routed_N], minlength=experts)
+    hits = np.bincount(top1_N[routed_N], weights=correct_N[routed_N].astype(float), minlength=experts)
     return np.divide(hits, counts, out=np.full(experts, np.nan), where=counts > 0)
 
 
@@ -37,15 +38,19 @@ def taxonomy(usage: float, accuracy: float, limits: CensusConfig) -> str:
 
 def usage_entropy(usage_E: np.ndarray) -> float:
     """Entropy of the usage over ln E: 1 is even use, 0 a single expert."""
-    used = usage_E[usage_E > 0]
+    used = usage_E[usage_E > 0] / usage_E.sum()
     return float(-(used * np.log(used)).sum() / np.log(len(usage_E)))
 
 
-def dead_counts(usage_E: np.ndarray, limits: CensusConfig) -> dict[str, float]:
-    """Dead experts under each definition by share, and the number of active ones."""
+def dead_counts(usage_E: np.ndarray, assigned_E: np.ndarray, limits: CensusConfig) -> dict[str, float]:
+    """Dead experts under each definition by share, and the number of active ones.
+
+    `assigned_E` counts assignments, first choice or not: `dead_experts_assigned` takes its shares.
+    """
     dead = int((usage_E < limits.dead_share).sum())
     return {
         "dead_experts": float(dead),
+        "dead_experts_assigned": float((assigned_E < limits.dead_share * max(assigned_E.sum(), 1)).sum()),
         "dead_experts_tenth_percent": float((usage_E < limits.strict_dead_share).sum()),
         "dead_experts_fair_share": float((usage_E < limits.fair_share_fraction / len(usage_E)).sum()),
         "active_experts": float(len(usage_E) - dead),

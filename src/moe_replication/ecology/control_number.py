@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moe_replication.config.run import EcologyConfig
+from moe_replication.config.sections import EcologyConfig
+from moe_replication.errors import BadInput
 
 
 def control_number(
@@ -11,6 +12,13 @@ def control_number(
     """E, or None where it is undefined (O = B = 0)."""
     denominator = oracle_weight + balance_weight
     return temperature * entropy_weight / denominator if denominator > 0 else None
+
+
+def meets_threshold(control: float | None, threshold: float) -> bool:
+    """Whether E is at least `threshold`; BadInput where E is undefined."""
+    if control is None:
+        raise BadInput("E = T*H/(O+B) is undefined at O = B = 0, so it meets no threshold; give O or B a weight")
+    return control >= threshold
 
 
 def temperature_at(config: EcologyConfig, progress: float) -> float:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moe_replication.config.run import EcologyConfig
+from moe_replication.config.sections import EcologyConfig
 
 _TINY = torch.finfo(torch.float32).tiny
 NAMES = ("entropy", "oracle", "balance", "ortho", "divergence")
@@ -59,7 +59,7 @@ def balance_loss(probabilities_NE: Tensor, gates_NE: Tensor) -> Tensor:
     mean_E = probabilities_NE.mean(dim=0).clamp_min(_TINY)
     divergence = (torch.special.xlogy(mean_E, mean_E * experts)).sum()
     mass_E = gates_NE.sum(dim=0)
-    relative_E = mass_E / mass_E.mean()
+    relative_E = mass_E / mass_E.mean().clamp_min(_TINY)
     return divergence + relative_E.var(correction=0)
 
 

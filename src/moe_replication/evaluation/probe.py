@@ -22,6 +22,7 @@ from torch import Tensor
 from moe_replication.config.needs import data_path
 from moe_replication.config.probe import METRICS_FILE, ProbeSettings, domains_folder, probe_folder
 from moe_replication.config.project import Project, Run
+from moe_replication.config.sections import CUTOFF_RULES
 from moe_replication.data.shards import TokenShards
 from moe_replication.errors import BadInput
 from moe_replication.evaluation.checkpoints import Snapshot, load_language_model, snapshots, tokenizer_of
@@ -41,7 +42,6 @@ from moe_replication.evaluation.threshold_shift import shift_rows
 from moe_replication.evaluation.token_map import token_map_rows
 from moe_replication.files import atomic_path, write_json
 from moe_replication.models.gpt import GPT
-from moe_replication.routing.types import CUTOFF_RULES
 from moe_replication.statistics.probe_tables import SCHEMAS, probe_table
 
 Rows = dict[str, list[dict]]

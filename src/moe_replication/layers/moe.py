@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moe_replication.config.run import MoEConfig, RoutingConfig
+from moe_replication.config.sections import MoEConfig, RoutingConfig
 from moe_replication.layers.experts import Experts, expert_ffn
 from moe_replication.routing import RULES, RoutingContext, RoutingState, Selection
 from moe_replication.routing.update import record_pass

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from moe_replication.config.run import GPTConfig, MoEConfig, RoutingConfig, RunConfig
+from moe_replication.config.run import RunConfig
+from moe_replication.config.sections import GPTConfig, MoEConfig, RoutingConfig
 from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles
 from moe_replication.layers.experts import expert_ffn
 from moe_replication.layers.moe import MoELayer, MoEOutput

@@ -55,6 +55,14 @@ class TieredMoEClassifier(nn.Module):
         output.y = output.y.float()
         return output
 
+    @torch.enable_grad()
+    def feature_gradient_norms(self, x_ND: Tensor, labels_N: Tensor, context: RoutingContext) -> Tensor:
+        """Length of the gradient of every image's own loss in the feature that the router sees, (N,)."""
+        x_ND = x_ND.detach().requires_grad_()
+        losses_N = torch.nn.functional.cross_entropy(self.moe(x_ND, context).y.float(), labels_N, reduction="none")
+        (gradient_ND,) = torch.autograd.grad(losses_N.sum(), x_ND)
+        return gradient_ND.float().norm(dim=1)
+
     def expert_logits(self, output: MoEOutput) -> Tensor:
         """Class logits of every expert on every image, (E, N, Y), float32."""
         return self.moe.experts.all_outputs(output.x_ND).float()

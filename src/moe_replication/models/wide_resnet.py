@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moe_replication.config.run import WideResNetConfig
+from moe_replication.config.sections import WideResNetConfig
 
 
 class ResidualBlock(nn.Module):

@@ -7,7 +7,8 @@ from collections import Counter
 import torch
 from torch import nn
 
-from moe_replication.config.run import MuonConfig, RunConfig
+from moe_replication.config.run import RunConfig
+from moe_replication.config.sections import MuonConfig
 from moe_replication.models.gpt import GPT
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.planning.assumptions import ImageSet

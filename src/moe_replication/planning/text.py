@@ -41,7 +41,8 @@ def notes(plan: Plan) -> list[str]:
     used = sorted({row.precision for row in plan.conditions})
     peaks = ", ".join(f"{device.peak_tflops[p]:g} TFLOP/s in {p}" for p in used)
     lines = [
-        f"GB: memory of one process; on: {device.unit}s of a run; a run: its time on the clock; then all runs.",
+        f"GB: memory of one process; on: {device.unit}s of a run; a run: its time on the clock;"
+        f" hours: {device.unit}-hours of all runs.",
         "Active: routers, shared expert and the routed experts that a token meets on average.",
         "FLOPs: 2 a weight and token, attention scores over the whole square, backward twice the forward; head"
         " recomputed in loss chunks, evaluation, oracle trials and Muon's Newton-Schulz included"
@@ -66,7 +67,7 @@ def _cost_table(plan: Plan, paper: str) -> Table:
     samples = "tokens" if all(row.task == "language" for row in rows) else "samples"
     table = _table(f"\n{paper}")
     table.add_column("condition", no_wrap=True)
-    names = ("total", "active", samples, "steps", "FLOPs", "GB", "on", "a run", "runs", f"{device.unit}-hours", "$")
+    names = ("total", "active", samples, "steps", "FLOPs", "GB", "on", "a run", "runs", "hours", "$")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:

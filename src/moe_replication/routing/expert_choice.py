@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing.thresholds import causal_selection, gate, own_rows, passes, pools
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection, target_load
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing import expert_choice
 from moe_replication.routing.capacity import limit_load
 from moe_replication.routing.thresholds import causal_selection, gate, own_rows, passes, pools

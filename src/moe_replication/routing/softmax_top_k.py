@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.routing.types import RoutingContext, RoutingState, Selection
 
 
@@ -17,12 +17,12 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
 
     During the random warm-up the choice comes from `context.random_logits_NE`, the gates still from the router.
     """
-    probabilities_NE = (logits_NE / context.temperature).softmax(dim=-1)
     scores_NE = logits_NE if context.random_logits_NE is None else context.random_logits_NE
     chosen_NK = scores_NE.topk(config.top_k, dim=-1).indices
     mask_NE = torch.zeros_like(logits_NE, dtype=torch.bool).scatter_(-1, chosen_NK, True)
-    gates_NE = probabilities_NE * mask_NE
+    scaled_NE = logits_NE / context.temperature
     if config.renormalize:
-        chosen_NE = (logits_NE / context.temperature).masked_fill(~mask_NE, -torch.inf)
-        gates_NE = chosen_NE.softmax(dim=-1)
-    return Selection(mask_NE=mask_NE, gates_NE=gates_NE, probabilities_NE=probabilities_NE)
+        gates_NE = scaled_NE.masked_fill(~mask_NE, -torch.inf).softmax(dim=-1)
+    else:
+        gates_NE = scaled_NE.softmax(dim=-1) * mask_NE
+    return Selection(mask_NE=mask_NE, gates_NE=gates_NE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import RoutingConfig
 from moe_replication.distributed import gather_rows, rank
 from moe_replication.routing.types import RoutingState, Selection
 

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe_replication.config.run import RoutingConfig
-
-# Rules whose cut-off is followed by a moving average in training.
-CUTOFF_RULES = ("expert_choice", "expert_threshold")
+from moe_replication.config.sections import RoutingConfig
 
 
 @dataclass(kw_only=True)
@@ -78,8 +75,7 @@ class Selection:
     `mask_NE` bool; `gates_NE` float32, differentiable, read only where the mask is set; `cutoff_E` the logit that
     separates chosen from not, of the first pool where pools choose by themselves (None for token rules);
     `batch_cutoff_E` what the moving average follows, the mean over pools (training, cut-off rules); `raw_usage_E` the
-    share of tokens before capacity; `aux_loss` already weighted; `probabilities_NE` the softmax that the ecology losses
-    act on (softmax_top_k only).
+    share of tokens before capacity; `aux_loss` already weighted.
     """
 
     mask_NE: Tensor
@@ -88,7 +84,6 @@ class Selection:
     batch_cutoff_E: Tensor | None = None
     raw_usage_E: Tensor | None = None
     aux_loss: Tensor | None = None
-    probabilities_NE: Tensor | None = None
     saturation: Tensor | None = None
     starvation: Tensor | None = None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from moe_replication.config.run import RoutingConfig
+from moe_replication.config.sections import CUTOFF_RULES, RoutingConfig
 from moe_replication.distributed import mean_over_ranks
 from moe_replication.routing.balance import loss_free_bias
 from moe_replication.routing.expert_threshold import next_cutoff
-from moe_replication.routing.types import CUTOFF_RULES, RoutingState, Selection
+from moe_replication.routing.types import RoutingState, Selection
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moe_replication.config.run import EcologyConfig
+from moe_replication.config.sections import EcologyConfig
 from moe_replication.ecology import losses
 from moe_replication.layers.attention import rms_norm
 from moe_replication.layers.moe import MoELayer, MoEOutput
@@ -59,11 +59,13 @@ def _losses(
     expert_losses_ES: Tensor,
     outputs_ESD: Tensor,
 ) -> losses.RoutingLosses:
-    selection = output.selection
+    probabilities_NE = (output.logits_NE / temperature).softmax(dim=-1)
+    # Rules with sigmoid gates have values outside the mask, too.
+    chosen_NE = output.selection.gates_NE * output.selection.mask_NE
     return losses.RoutingLosses(
-        entropy=losses.routing_entropy(selection.probabilities_NE),
+        entropy=losses.routing_entropy(probabilities_NE),
         oracle=losses.oracle_loss(logits_SE, temperature, expert_losses_ES),
-        balance=losses.balance_loss(selection.probabilities_NE, selection.gates_NE),
+        balance=losses.balance_loss(probabilities_NE, chosen_NE),
         ortho=losses.orthogonality_loss(layer.router.weight),
         divergence=losses.divergence_loss(outputs_ESD if config.divergence_weight else outputs_ESD.detach()),
     )

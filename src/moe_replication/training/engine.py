@@ -15,7 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from moe_replication.config.run import MuonConfig, RunConfig
+from moe_replication.config.run import RunConfig
+from moe_replication.config.sections import MuonConfig
 from moe_replication.errors import BadInput
 from moe_replication.training.optimizers import adamw_groups, check_groups, learning_rates, muon_groups
 

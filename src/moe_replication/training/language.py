@@ -17,14 +17,12 @@ from moe_replication.data.batches import LanguageBatches
 from moe_replication.data.shards import TokenShards
 from moe_replication.distributed import mean_over_ranks, rank, world_size
 from moe_replication.ecology import census
-from moe_replication.ecology.control_number import temperature_at
 from moe_replication.errors import BadInput
 from moe_replication.models.gpt import GPT, GPTOutput
-from moe_replication.routing import RoutingContext
 from moe_replication.seeding import torch_generator
 from moe_replication.training import routing_statistics
 from moe_replication.training.ecology_step import language_losses
-from moe_replication.training.task import LossOutput, Task, census_row, ecology_parts
+from moe_replication.training.task import Batch, LossOutput, Task, census_row, ecology_parts, first_choice
 
 
 class LanguageTask(Task):
@@ -56,20 +54,22 @@ class LanguageTask(Task):
         self.model = GPT(config)
         self.start()
 
-    def micro_batches(self, step: int) -> list[tuple[Tensor, Tensor]]:
-        """This rank's (inputs, targets) of one optimiser step, one pair a forward pass."""
+    def micro_batches(self, step: int) -> list[Batch]:
+        """This rank's windows of one optimiser step."""
         inputs, targets = self.batches.batch(step)
         micro, mine = self.config.training.micro_batch_size, []
         for index in range(self.config.accumulation):
             first = (index * world_size() + rank()) * micro
             rows = slice(first, first + micro)
-            mine.append((self._tensor(inputs[rows]), self._tensor(targets[rows])))
+            chosen = self._tensor(inputs[rows]), self._tensor(targets[rows])
+            mine.append(Batch(inputs=chosen[0], targets=chosen[1], first=first * inputs.shape[1]))
         return mine
 
-    def loss(self, batch: tuple[Tensor, Tensor], step: int) -> LossOutput:
+    def loss(self, batch: Batch, step: int) -> LossOutput:
         """Mean cross-entropy plus the auxiliary and ecology terms."""
-        inputs, targets = batch
-        output: GPTOutput = self.forward_model(inputs, self.context(step, inputs.numel()))
+        inputs, targets = batch.inputs, batch.targets
+        context = self.context(step, batch.first, inputs.numel(), self.config.pool_tokens)
+        output: GPTOutput = self.forward_model(inputs, context)
         task_loss = self.model.token_losses(output.hidden_BTD, targets).mean()
         loss, parts = task_loss, {"loss_task": task_loss.detach()}
         for routed in output.routing:
@@ -77,14 +77,13 @@ class LanguageTask(Task):
                 loss = loss + routed.selection.aux_loss
         if self.config.ecology is not None:
             ecology = self.config.ecology
-            generator = torch_generator(self.seed, f"oracle/{step}")
+            generator = torch_generator(self.seed, f"oracle/{step}/{batch.first}")
             size = min(ecology.oracle_tokens, targets.numel())
             sample = torch.randperm(targets.numel(), generator=generator)[:size].to(targets.device)
-            temperature = temperature_at(ecology, step / self.steps)
-            terms = language_losses(self.model, output.routing, targets.flatten(), sample, ecology, temperature)
+            terms = language_losses(self.model, output.routing, targets.flatten(), sample, ecology, context.temperature)
             extra, ecology_metrics = ecology_parts(terms, ecology)
             loss, parts = loss + extra, parts | ecology_metrics
-            self.count_silence(output.routing)
+            self.count_assigned(output.routing)
         return LossOutput(loss=loss, train_loss=task_loss.detach(), parts=parts, routing=output.routing)
 
     @torch.no_grad()
@@ -139,20 +138,6 @@ class LanguageTask(Task):
         metrics |= self.last_half_means(curve, "saturation", "starvation")
         return metrics | self._batch_spreads(experts)
 
-    def context(self, step: int, tokens: int) -> RoutingContext:
-        """Training circumstances at `step`."""
-        config, ecology = self.config, self.config.ecology
-        temperature = temperature_at(ecology, step / self.steps) if ecology else 1.0
-        return RoutingContext(
-            training=True, pool_tokens=config.pool_tokens, warming_up=self.warming_up(step), temperature=temperature,
-            random_logits_NE=self.random_logits(step, tokens),
-        )  # fmt: skip
-
-    def warming_up(self, step: int) -> bool:
-        """Whether expert threshold still selects by expert choice."""
-        routing = self.config.routing
-        return routing.rule == "expert_threshold" and step < round(routing.warmup_fraction * self.steps)
-
     def _batch_spreads(self, experts: list[dict]) -> dict[str, float]:
         """Figure 3's numbers: deviation over logged batches of the last half, averaged over layers and experts."""
         late = [row for row in experts if row["step"] > self.steps / 2]
@@ -165,21 +150,22 @@ class LanguageTask(Task):
 
     def _evaluate_census(self, step: int) -> tuple[dict[str, float], list[dict]]:
         """Validation loss and census of paper B: every token's first choice, so every rank takes the whole split."""
-        losses, top1 = [], []
+        losses, top1, assigned_LE = [], [], 0
         for inputs, targets in self.validation:
             inputs, targets = self._tensor(inputs), self._tensor(targets)
             output: GPTOutput = self.forward_model(inputs, self.evaluation_context(inputs.numel()))
             losses.append(self.model.token_losses(output.hidden_BTD, targets))
-            top1.append(torch.stack([o.logits_NE.argmax(dim=1) for o in output.routing]))
-        row = {"val_loss": torch.cat(losses).double().mean().item()}
-        return self._census(row, torch.cat(top1, dim=1).cpu().numpy(), step)
+            top1.append(torch.stack([first_choice(routed) for routed in output.routing]))
+            assigned_LE += torch.stack([routed.selection.mask_NE.sum(dim=0) for routed in output.routing])
+        row = {"val_loss": torch.cat(losses).double().mean().item()} | self.ecology_row(step)
+        top1_LN = torch.cat(top1, dim=1).cpu().numpy()
+        usage_LE = np.stack([census.usage_shares(top1_N, self.config.moe.experts) for top1_N in top1_LN])
+        row |= census_row(usage_LE, assigned_LE.cpu().numpy(), self.config, self.silence)
+        return row, self._expert_rows(usage_LE, step)
 
-    def _census(self, row: dict, top1_LN: np.ndarray, step: int) -> tuple[dict[str, float], list[dict]]:
-        experts = self.config.moe.experts
-        usage_LE = np.stack([census.usage_shares(top1_N, experts) for top1_N in top1_LN])
-        row |= census_row(usage_LE, self.config, self.silence)
+    def _expert_rows(self, usage_LE: np.ndarray, step: int) -> list[dict]:
         tiers = self.config.moe.tier_of_expert
-        rows = [
+        return [
             {
                 "step": step,
                 "epoch": self.epoch(step),
@@ -191,7 +177,6 @@ class LanguageTask(Task):
             for layer, usage_E in enumerate(usage_LE.tolist())
             for expert, share in enumerate(usage_E)
         ]
-        return row, rows
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -171,6 +171,7 @@ class Trainer:
             losses.append(output.train_loss)
         for layer in task.moe_layers():
             end_step(layer.state, config.routing, self.beta)
+        task.end_step()
         self.pending.append(mean_over_ranks(torch.stack(losses).mean()))
         done = step + 1
         if done % config.training.log_every == 0 or done == task.steps or done == 1:

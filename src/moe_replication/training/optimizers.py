@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from moe_replication.config.run import AdamWConfig, MuonConfig
+from moe_replication.config.sections import AdamWConfig, MuonConfig
 from moe_replication.training.schedules import linear_decay, linear_warmup
 
 

@@ -14,9 +14,9 @@ import torch
 from moe_replication.config.fingerprint import lock_version, training_code_version
 from moe_replication.config.project import Condition, Run
 from moe_replication.config.run import RunConfig
+from moe_replication.config.sections import CUTOFF_RULES
 from moe_replication.ecology.control_number import control_number
 from moe_replication.files import atomic_path
-from moe_replication.routing.types import CUTOFF_RULES
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import Task
 

@@ -9,13 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moe_replication.config.run import EcologyConfig, RunConfig
+from moe_replication.config.run import RunConfig
+from moe_replication.config.sections import EcologyConfig
+from moe_replication.distributed import mean_over_ranks
 from moe_replication.ecology import census
 from moe_replication.ecology.control_number import control_number, temperature_at
 from moe_replication.ecology.losses import RoutingLosses
 from moe_replication.layers.moe import MoELayer, MoEOutput
 from moe_replication.routing import RoutingContext
 from moe_replication.seeding import torch_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One forward pass: inputs and targets, from sample `first` of the optimiser step's batch on."""
+
+    inputs: Tensor
+    targets: Tensor
+    first: int
 
 
 @dataclass(kw_only=True)
@@ -45,13 +56,14 @@ class Task(ABC):
         self.device = torch.device("cpu")
         self.forward_model: nn.Module | None = None
         self.silence: census.SilenceCounter | None = None
+        self._assigned: Tensor | None = None
 
     @abstractmethod
-    def micro_batches(self, step: int) -> list:
+    def micro_batches(self, step: int) -> list[Batch]:
         """This rank's batches of one optimiser step, one a forward pass."""
 
     @abstractmethod
-    def loss(self, batch: object, step: int) -> LossOutput:
+    def loss(self, batch: Batch, step: int) -> LossOutput:
         """Forward pass and losses."""
 
     @abstractmethod
@@ -99,18 +111,42 @@ class Task(ABC):
         temperature = self.config.routing.evaluation_temperature
         return RoutingContext(training=False, pool_tokens=samples, temperature=temperature)
 
-    def random_logits(self, step: int, samples: int) -> Tensor | None:
-        """Scores that route at random during the random warm-up of paper B, else None."""
+    def context(self, step: int, first: int, samples: int, pool_tokens: int) -> RoutingContext:
+        """Training circumstances of `samples` samples from the step's `first` on."""
+        ecology = self.config.ecology
+        return RoutingContext(
+            training=True, pool_tokens=pool_tokens, warming_up=self.warming_up(step),
+            temperature=temperature_at(ecology, step / self.steps) if ecology else 1.0,
+            random_logits_NE=self.random_logits(step, first, samples),
+        )  # fmt: skip
+
+    def warming_up(self, step: int) -> bool:
+        """Whether expert threshold still selects by expert choice."""
+        routing = self.config.routing
+        return routing.rule == "expert_threshold" and step < round(routing.warmup_fraction * self.steps)
+
+    def random_logits(self, step: int, first: int, samples: int) -> Tensor | None:
+        """Scores that route at random during the random warm-up of paper B, else None.
+
+        Drawn for the whole step, so that neither ranks nor passes repeat each other's.
+        """
         ecology = self.config.ecology
         if ecology is None or step >= ecology.random_warmup_fraction * self.steps:
             return None
         generator = torch_generator(self.seed, f"random-routing/{step}")
-        return torch.rand(samples, self.config.moe.experts, generator=generator).to(self.device)
+        drawn_NE = torch.rand(self.samples_per_step, self.config.moe.experts, generator=generator)
+        return drawn_NE[first : first + samples].to(self.device)
 
-    def count_silence(self, routing: list[MoEOutput]) -> None:
-        """Take in one training pass's assignment counts."""
-        counts = torch.stack([output.selection.mask_NE.sum(dim=0) for output in routing])
-        self.silence.add(counts.flatten().cpu().numpy())
+    def count_assigned(self, routing: list[MoEOutput]) -> None:
+        """Take in one training pass's assignments."""
+        counts_LE = torch.stack([output.selection.mask_NE.sum(dim=0) for output in routing])
+        self._assigned = counts_LE if self._assigned is None else self._assigned + counts_LE
+
+    def end_step(self) -> None:
+        """After the passes of an optimiser step: experts that got nothing on any rank were silent."""
+        if self.silence is not None:
+            self.silence.add(mean_over_ranks(self._assigned.float()).flatten().cpu().numpy())
+            self._assigned = None
 
     def state_dict(self) -> dict:
         """Routing states and counters for the checkpoint; data order needs none, it is a function of the step."""
@@ -166,6 +202,7 @@ _CENSUS_PREFIXES = (
     "usage_entropy",
     "tier_share_",
     "taxonomy_",
+    "hard_sample_gradient",
 )
 
 
@@ -177,9 +214,19 @@ def ecology_parts(terms: RoutingLosses, config: EcologyConfig) -> tuple[Tensor, 
     return sum(weighted.values()), parts
 
 
-def census_row(usage_LE: np.ndarray, config: RunConfig, silence: census.SilenceCounter) -> dict[str, float]:
+def first_choice(output: MoEOutput) -> Tensor:
+    """The chosen expert with the largest logit, hence the largest gate, of every sample (N,); -1 where none is."""
+    mask_NE = output.selection.mask_NE
+    best_N = output.logits_NE.masked_fill(~mask_NE, -torch.inf).argmax(dim=1)
+    return torch.where(mask_NE.any(dim=1), best_N, -1)
+
+
+def census_row(
+    usage_LE: np.ndarray, assigned_LE: np.ndarray, config: RunConfig, silence: census.SilenceCounter
+) -> dict[str, float]:
     """Census columns; with several layers the worst layer's dead, the mean of shares and entropy."""
-    counts = [census.dead_counts(usage_E, config.census) for usage_E in usage_LE]
+    pairs = zip(usage_LE, assigned_LE, strict=True)
+    counts = [census.dead_counts(usage_E, assigned_E, config.census) for usage_E, assigned_E in pairs]
     row = {name: max(count[name] for count in counts) for name in counts[0] if name != "active_experts"}
     row["active_experts"] = min(count["active_experts"] for count in counts)
     row["silent_experts"] = float(silence.silent_experts(config.census.silent_batches))
