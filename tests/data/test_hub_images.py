@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -55,13 +56,54 @@ def test_local_parquet(tmp_path, roots):
 def test_corrupt_images_are_counted_and_left_out_up_to_the_limit(tmp_path):
     contents = [picture(1), b"no image", picture(2)[:60], None, picture(3, side=16), picture(4)]
     roots = hub_layout(tmp_path / "root", table(contents, [0, 1, 2, 3, 4, 5]), table([picture(5)], [6]))
-    with pytest.raises(BadInput, match=r"cifar10 train: 4 of 6 images cannot be decoded .*first is row 1.*at most 3"):
+    message = (
+        r"cifar10 train: 4 of 6 images cannot be decoded to 32x32 \(row 1, row 2, row 3, row 4\), "
+        r"at most data\.max_corrupt_images = 3 are allowed; replace the copy or raise data\.max_corrupt_images"
+    )
+    with pytest.raises(BadInput, match=message):
         make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=3)
     assert not (tmp_path / "out" / "manifest.json").exists()
-    make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=4)
+    manifest = make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=4)
+    names = ["row 1", "row 2", "row 3", "row 4"]
+    assert manifest["dropped"] == {"train": {"count": 4, "names": names}, "test": {"count": 0, "names": []}}
     images = ImageSet.open(tmp_path / "out")
     assert images.train_labels.tolist() == [0, 5]
     assert images.train_images[:, 0, 0, 0].tolist() == [1, 4]
+
+
+def test_rows_are_counted_over_all_chunks_of_a_table(tmp_path):
+    halves = [table([picture(1), picture(2)], [0, 1]), table([b"no image", picture(4)], [2, 3])]
+    roots = hub_layout(tmp_path / "root", halves[0], halves[1], name="{split}-00000-of-00001.parquet")
+    for part, half in enumerate(halves):
+        pq.write_table(half, tmp_path / "root" / "plain_text" / f"train-0000{part}-of-00002.parquet")
+    (tmp_path / "root" / "plain_text" / "train-00000-of-00001.parquet").unlink()
+    manifest = make_hub_set(tmp_path / "out", "cifar10", roots, max_corrupt=1)
+    assert manifest["dropped"]["train"]["names"] == ["row 2"]
+    assert ImageSet.open(tmp_path / "out").train_labels.tolist() == [0, 1, 3]
+
+
+def test_normalisation_is_of_the_training_images_whose_hash_stands_beside_it(tmp_path):
+    def made(train_value, test_value):
+        folder = tmp_path / f"{train_value}-{test_value}"
+        train = table([picture(train_value), picture(40)], [0, 1])
+        roots = hub_layout(folder / "root", train, table([picture(test_value)], [2]))
+        return folder / "out", make_hub_set(folder / "out", "cifar10", roots)
+
+    folder, first = made(100, 200)
+    pixels = np.load(folder / "train_images.npy").astype(np.float64) / 255
+    np.testing.assert_allclose(first["mean"], pixels.mean(axis=(0, 1, 2)), atol=1e-12)
+    np.testing.assert_allclose(first["std"], pixels.std(axis=(0, 1, 2)), atol=1e-12)
+    content = (folder / "train_images.npy").read_bytes()
+    assert first["files"]["train_images"]["sha256"] == hashlib.sha256(content).hexdigest()
+    # Other training images: other constants and another hash.
+    other_folder, other = made(110, 200)
+    assert other["mean"] != first["mean"]
+    assert other["files"]["train_images"]["sha256"] != first["files"]["train_images"]["sha256"]
+    assert ImageSet.open(other_folder).sha256 != ImageSet.open(folder).sha256
+    # Other test images: another set, the same constants.
+    third_folder, third = made(100, 210)
+    assert (third["mean"], third["std"]) == (first["mean"], first["std"])
+    assert ImageSet.open(third_folder).sha256 != ImageSet.open(folder).sha256
 
 
 def test_missing_root_and_files_say_what_to_set(tmp_path, roots):

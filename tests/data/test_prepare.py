@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
+from moe_replication.cli import prepare as commands
 from moe_replication.data.images import ImageSet
 from moe_replication.data.prepare import prepare_corpus, prepare_images, prepare_tokens
 from moe_replication.data.shards import TokenShards
@@ -86,6 +89,30 @@ def test_images_by_name(tmp_path, capsys):
     assert "images: digits-200, 200 train, 200 test, 200 classes in " in capsys.readouterr().out
     with pytest.raises(BadInput, match=r"data\.set: 'mnist' is no image set; choose one of digits-10"):
         prepare_images(tmp_path / "mnist", "mnist", {})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with CIFAR-10 in class folders, whose first training image is damaged."""
+    for folder in ("config", "workflow/schemas"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    for split in ("train", "test"):
+        for label in range(10):
+            file = tmp_path / f"cifar10/{split}/class-{label}/1.png"
+            file.parent.mkdir(parents=True)
+            Image.new("RGB", (32, 32), (label, 0, 0)).save(file)
+    (tmp_path / "cifar10/train/class-0/0.png").write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_limit_of_corrupt_images_comes_from_the_settings(project):
+    overrides = ["data.roots.cifar10=cifar10", "data.folder=made"]
+    with pytest.raises(BadInput, match=r"cifar10 train: 1 of 11 images .*\(train/class-0/0\.png\), at most .* = 0 are"):
+        commands.prepare_images("cifar10", overrides)
+    commands.prepare_images("cifar10", [*overrides, "data.max_corrupt_images=1"])
+    assert ImageSet.open("made/images/cifar10").train_labels.tolist() == list(range(10))
+    with pytest.raises(BadInput, match=r"data\.max_corrupt_images = -1 breaks the rule '>= 0'"):
+        commands.prepare_images("cifar10", [*overrides, "data.max_corrupt_images=-1"])
 
 
 def test_shipped_corpus_settings_name_installed_packages():

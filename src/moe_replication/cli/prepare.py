@@ -60,7 +60,8 @@ def prepare_images(
     from moe_replication.data import prepare
 
     project = read_project(None, overrides)
-    prepare.prepare_images(Path(project.data_folder, "images", name), name, project.roots)
+    folder = Path(project.data_folder, "images", name)
+    prepare.prepare_images(folder, name, project.roots, max_corrupt=project.max_corrupt_images)
 
 
 @commands.command("domains")

@@ -110,6 +110,7 @@ class Project:
     seeds: tuple[int, ...]
     data_folder: str
     roots: dict[str, str | None]
+    max_corrupt_images: int
     tracking: TrackingConfig
     claims: tuple[dict, ...]
 
@@ -170,6 +171,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         seeds=tuple(settings["seeds"] or scale["seeds"]),
         data_folder=settings["data"]["folder"],
         roots=roots,
+        max_corrupt_images=settings["data"]["max_corrupt_images"],
         tracking=TrackingConfig(**settings["tracking"]),
         claims=tuple(claims),
     )  # fmt: skip

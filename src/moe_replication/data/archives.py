@@ -11,25 +11,38 @@ import numpy as np
 from moe_replication.data.images import Split
 from moe_replication.errors import BadInput
 
-# Set -> (folder inside the archive, class of torchvision.datasets).
-ARCHIVES = {"cifar10": ("cifar-10-batches-py", "CIFAR10"), "cifar100": ("cifar-100-python", "CIFAR100")}
+# Set -> (folder inside the archive, a file in it, class of torchvision.datasets).
+ARCHIVES = {
+    "cifar10": ("cifar-10-batches-py", "data_batch_1", "CIFAR10"),
+    "cifar100": ("cifar-100-python", "train", "CIFAR100"),
+}
 
 
-def holds_archive(name: str, root: Path) -> bool:
-    """Whether `root` holds the unpacked archive of the set."""
-    return name in ARCHIVES and (root / ARCHIVES[name][0]).is_dir()
+def find_archive(name: str, root: Path) -> Path | None:
+    """The folder with the files of the set's unpacked archive: `root` itself or one in it; None for neither."""
+    if name not in ARCHIVES:
+        return None
+    inner, file, _ = ARCHIVES[name]
+    if (root / inner).is_dir():
+        return root / inner
+    return root if (root / file).is_file() else None
 
 
-def read_archive(name: str, root: Path) -> tuple[Split, Split]:
+def read_archive(name: str, folder: Path) -> tuple[Split, Split]:
     """Training and test split; BadInput when a file is missing or its MD5 is not the published one."""
-    cls = getattr(import_torchvision().datasets, ARCHIVES[name][1])
-    try:
-        splits = [cls(root, train=train, download=False) for train in (True, False)]
-    except RuntimeError as error:
-        raise BadInput(
-            f"data.roots.{name}: {root / ARCHIVES[name][0]} is incomplete or altered ({str(error).splitlines()[0]});"
-            " unpack the published archive again"
-        ) from error
+    datasets = import_torchvision().datasets
+    published = getattr(datasets, ARCHIVES[name][2])
+    sums = [*published.train_list, *published.test_list, (published.meta["filename"], published.meta["md5"])]
+    for file, md5 in sums:
+        if not datasets.utils.check_integrity(folder / file, md5):
+            fault = "has another MD5 than the published one" if (folder / file).is_file() else "is missing"
+            raise BadInput(
+                f"data.roots.{name}: {folder} is incomplete or altered ({file} {fault}); "
+                "unpack the published archive again"
+            )
+    # torchvision joins root and base_folder; with none, the folder may have any name.
+    here = type(published.__name__, (published,), {"base_folder": ""})
+    splits = [here(folder, train=train, download=False) for train in (True, False)]
     train, test = ((split.data, np.asarray(split.targets, dtype=np.int64)) for split in splits)
     return train, test
 

@@ -8,5 +8,8 @@ TOKEN_CODE = tuple(
         *("encode", "shard_writer", "token_progress", "shards"),
     )
 )
-IMAGE_CODE = tuple(f"data/{name}.py" for name in ("prepare", "images", "hub", "hub_images", "archives"))
+IMAGE_CODE = tuple(
+    f"data/{name}.py"
+    for name in ("prepare", "images", "hub", "hub_images", "archives", "image_folders", "image_decoding")
+)
 DOMAIN_CODE = tuple(f"data/{name}.py" for name in ("prepare", "domains", "hub", "docstrings"))

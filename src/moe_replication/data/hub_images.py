@@ -1,22 +1,19 @@
-"""Public image sets in the Hugging Face hub's parquet layout, from a local root or from the hub."""
+"""Public image sets from the Hugging Face hub or from a local copy in one of the layouts they are found in."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
-from moe_replication.data.archives import holds_archive, read_archive
+from moe_replication.data.archives import ARCHIVES, find_archive, read_archive
 from moe_replication.data.hub import load_from_hub, local_files, unreadable
-from moe_replication.data.images import Split, write_image_set
+from moe_replication.data.image_decoding import Decoded, decode_images, first_names
+from moe_replication.data.image_folders import FileSplit, find_tree, list_images
+from moe_replication.data.images import write_image_set
 from moe_replication.errors import BadInput
 
 
@@ -24,7 +21,8 @@ from moe_replication.errors import BadInput
 class HubSet:
     """Where a set lives on the hub, `revision` being a commit, and how its tables are built.
 
-    `side` is the images' edge in pixels.
+    `side` is the images' edge in pixels. `tree` and `test_folder` are names in the layout of class folders:
+    tree/train/CLASS and tree/test_folder.
     """
 
     repository: str
@@ -34,7 +32,9 @@ class HubSet:
     label: str
     classes: int
     side: int
+    tree: str
     test_split: str = "test"
+    test_folder: str = "test"
 
 
 # The commits are those that the tasks of mteb, the embedding benchmark, pin.
@@ -47,6 +47,7 @@ HUB_SETS = {
         label="label",
         classes=10,
         side=32,
+        tree="cifar10",
     ),
     "cifar100": HubSet(
         repository="uoft-cs/cifar100",
@@ -56,6 +57,7 @@ HUB_SETS = {
         label="fine_label",
         classes=100,
         side=32,
+        tree="cifar100",
     ),
     "tiny-imagenet": HubSet(
         repository="zh-plus/tiny-imagenet",
@@ -65,7 +67,9 @@ HUB_SETS = {
         label="label",
         classes=200,
         side=64,
+        tree="tiny-imagenet-200",
         test_split="valid",
+        test_folder="val",
     ),
 }
 
@@ -75,24 +79,69 @@ def make_hub_set(
 ) -> dict:
     """Write a set of HUB_SETS as arrays, from roots[name] or, when that is None, from the hub.
 
-    A root may hold the hub's parquet files, or CIFAR's original archive unpacked.
+    A root may hold CIFAR's original archive unpacked, images in class folders, or the hub's parquet files.
 
-    Up to `max_corrupt` images of each split that cannot be decoded or have another size are left out.
-    BadInput for a missing root, missing files or columns, no network, or more corrupt images. Returns the
-    manifest.
+    Up to `max_corrupt` images of each split that cannot be decoded or have another size are left out; the manifest
+    names them. BadInput for a missing root, an unknown or incomplete layout, no network, or more corrupt images.
+    Returns the manifest.
     """
     spec = HUB_SETS[name]
-    root = roots.get(name)
-    if root is not None and holds_archive(name, Path(root)):
-        train, test = read_archive(name, Path(root))
-        return write_image_set(folder, name, train, test, classes=spec.classes, source="the authors' archive")
-    splits = []
-    for split in ("train", spec.test_split):
-        table = _from_hub(name, spec, split) if root is None else _from_root(name, spec, Path(root), split)
-        splits.append(_decode(f"{name} {split}", spec, table, max_corrupt))
-    place = f"the hub at {spec.revision}" if root is None else "local parquet files"
-    source = f"{spec.repository} ({spec.configuration}), {place}"
-    return write_image_set(folder, name, splits[0], splits[1], classes=spec.classes, source=source)
+    root = None if roots.get(name) is None else Path(roots[name])
+    facts: dict[str, object] = {}
+    if root is not None and (archive := find_archive(name, root)) is not None:
+        train, test = (Decoded(images=images, labels=labels) for images, labels in read_archive(name, archive))
+        source = "the authors' archive"
+    elif root is not None and (tree := find_tree(root, spec.tree)) is not None:
+        listed = list_images(f"data.roots.{name}", tree, classes=spec.classes, test=spec.test_folder)
+        facts["class_names"] = list(listed.classes)
+        train = _decode_files(f"{name} train", spec, tree, listed.train, max_corrupt)
+        test = _decode_files(f"{name} {spec.test_folder}", spec, tree, listed.test, max_corrupt)
+        source = "class folders"
+    else:
+        train = _decode_table(f"{name} train", spec, _table(name, spec, root, "train"), max_corrupt)
+        held_out = _table(name, spec, root, spec.test_split)
+        test = _decode_table(f"{name} {spec.test_split}", spec, held_out, max_corrupt)
+        place = f"the hub at {spec.revision}" if root is None else "local parquet files"
+        source = f"{spec.repository} ({spec.configuration}), {place}"
+    facts["dropped"] = {
+        split: {"count": len(part.dropped), "names": list(part.dropped)}
+        for split, part in (("train", train), ("test", test))
+    }
+    return write_image_set(
+        folder,
+        name,
+        (train.images, train.labels),
+        (test.images, test.labels),
+        classes=spec.classes,
+        source=source,
+        facts=facts,
+    )
+
+
+def _table(name: str, spec: HubSet, root: Path | None, split: str) -> pa.Table:
+    if root is None:
+        return _from_hub(name, spec, split)
+    if root.is_dir() and next(root.rglob("*.parquet"), None) is None:
+        raise _unknown_layout(name, spec, root)
+    return _from_root(name, spec, root, split)
+
+
+def _unknown_layout(name: str, spec: HubSet, root: Path) -> BadInput:
+    """What was looked for, what is there, and what to do."""
+    key = f"data.roots.{name}"
+    wanted = [
+        f"parquet files ({spec.configuration}/train-*.parquet, {spec.test_split}-*.parquet)",
+        f"class folders (train/CLASS/, {spec.test_folder}/; or in {spec.tree}/)",
+    ]
+    if name in ARCHIVES:
+        wanted.append(f"the unpacked archive ({ARCHIVES[name][0]}/)")
+    found = sorted(path.name for path in root.iterdir())
+    packed = [file for file in found if file.endswith((".zip", ".tgz", ".tar", ".tar.gz"))]
+    remedy = f"unpack {packed[0]}, or set {key}" if packed else f"set {key}"
+    return BadInput(
+        f"{key}: {root} holds none of the layouts of {name}: looked for {' or '.join(wanted)}; "
+        f"found {first_names(found) or 'nothing'}; {remedy} to a folder that holds one of them"
+    )
 
 
 def _from_root(name: str, spec: HubSet, root: Path, split: str) -> pa.Table:
@@ -128,8 +177,8 @@ def _from_hub(name: str, spec: HubSet, split: str) -> pa.Table:
     return table.cast_column(spec.image, datasets.Image(decode=False)).with_format("arrow")[:]
 
 
-def _decode(label: str, spec: HubSet, table: pa.Table, max_corrupt: int) -> Split:
-    column = table.column(spec.image).combine_chunks()
+def _decode_table(label: str, spec: HubSet, table: pa.Table, max_corrupt: int) -> Decoded:
+    column = table.column(spec.image)
     if not (pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0):
         raise BadInput(
             f"{label}: column {spec.image!r} is {column.type}, expected a struct with bytes; replace the copy"
@@ -137,37 +186,18 @@ def _decode(label: str, spec: HubSet, table: pa.Table, max_corrupt: int) -> Spli
     targets = table.column(spec.label)
     if targets.null_count or not pa.types.is_integer(targets.type):
         raise BadInput(f"{label}: column {spec.label!r} must be whole numbers without gaps; replace the copy")
-    images, kept, corrupt = [], [], []
-    console = Console()
-    encoded = column.field("bytes")
-    for row in track(
-        range(len(encoded)),
-        f"decode {label}",
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ):
-        pixels = _pixels(encoded[row].as_py(), spec.side)
-        if pixels is None:
-            corrupt.append(row)
-        else:
-            images.append(pixels)
-            kept.append(row)
-    if len(corrupt) > max_corrupt:
-        raise BadInput(
-            f"{label}: {len(corrupt)} of {len(encoded)} images cannot be decoded to {spec.side}x{spec.side} "
-            f"(the first is row {corrupt[0]}), at most {max_corrupt} are allowed; replace the copy"
-        )
-    if not images:
-        raise BadInput(f"{label}: holds no image; replace the copy")
-    return np.stack(images), targets.to_numpy().astype(np.int64)[kept]
+    rows = _rows(column)
+    return decode_images(label, rows, targets.to_numpy(), side=spec.side, max_corrupt=max_corrupt)
 
 
-def _pixels(content: bytes | None, side: int) -> np.ndarray | None:
-    """uint8 [side, side, 3], or None for bytes that are no such image."""
-    try:
-        with Image.open(io.BytesIO(content or b"")) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):
-        return None
-    return pixels if pixels.shape == (side, side, 3) else None
+def _rows(column: pa.ChunkedArray) -> Iterator[tuple[str, bytes | None]]:
+    row = 0
+    for chunk in column.chunks:
+        for content in chunk.field("bytes"):
+            yield f"row {row}", content.as_py()
+            row += 1
+
+
+def _decode_files(label: str, spec: HubSet, tree: Path, split: FileSplit, max_corrupt: int) -> Decoded:
+    files = ((file.relative_to(tree).as_posix(), file) for file in split.files)
+    return decode_images(label, files, split.labels, side=spec.side, max_corrupt=max_corrupt)

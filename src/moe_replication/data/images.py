@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,20 @@ class ImageSet:
         )
 
 
-def write_image_set(folder: Path | str, name: str, train: Split, test: Split, *, classes: int, source: str) -> dict:
-    """Write the arrays and manifest.json, which it returns; BadInput for labels outside 0..classes-1."""
+def write_image_set(
+    folder: Path | str,
+    name: str,
+    train: Split,
+    test: Split,
+    *,
+    classes: int,
+    source: str,
+    facts: Mapping[str, object] | None = None,
+) -> dict:
+    """Write the arrays and manifest.json, which also holds `facts` and is returned.
+
+    BadInput for labels outside 0..classes-1.
+    """
     folder = Path(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     for split, (_, labels) in (("train", train), ("test", test)):
@@ -68,10 +81,11 @@ def write_image_set(folder: Path | str, name: str, train: Split, test: Split, *,
     for array, values in arrays.items():
         path = folder / f"{array}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-            np.save(handle, values.astype(np.uint8 if array.endswith("images") else np.int64), allow_pickle=False)
+            np.save(handle, values.astype(np.uint8 if array.endswith("images") else np.int64, copy=False), allow_pickle=False)
         files[array] = file_entry(path)
     mean, std = channel_moments(train[0])
     manifest = {
+        **(facts or {}),
         "format": 1,
         "name": name,
         "classes": classes,
@@ -89,9 +103,12 @@ def write_image_set(folder: Path | str, name: str, train: Split, test: Split, *,
 def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population deviation per channel of pixel / 255, float64 [C], from uint8 [N, H, W, C]."""
     levels = np.arange(256) / 255
-    # A histogram is exact and spares a float64 copy of all images.
-    share = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
-    share = share / share.sum(axis=1, keepdims=True)
+    # A histogram is exact and spares a float64 copy of all images; bincount copies what it counts, so part by part.
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for first in range(0, len(images), 1000):
+        part = images[first : first + 1000]
+        counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+    share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ levels
     return mean, np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
 

@@ -24,6 +24,7 @@ from moe_replication.data.domains import (
 )
 from moe_replication.data.hub_images import HUB_SETS, make_hub_set
 from moe_replication.data.hub_text import HUB_TEXTS, hub_source
+from moe_replication.data.image_decoding import first_names
 from moe_replication.data.images import make_digit_pairs, make_digits
 from moe_replication.data.shard_writer import OtherDocuments, write_manifest, write_split
 from moe_replication.data.sources import TextSource
@@ -148,8 +149,13 @@ def prepare_images(
     *,
     train_pairs: int = 4000,
     test_pairs: int = 1000,
+    max_corrupt: int = 0,
 ) -> dict:
-    """Make a set of IMAGE_SETS; the pair counts apply to digits-100 and digits-200. Returns its manifest."""
+    """Make a set of IMAGE_SETS; returns its manifest.
+
+    The pair counts apply to digits-100 and digits-200. Public sets may lack up to `max_corrupt` images of each
+    split that cannot be decoded.
+    """
     started = time.perf_counter()
     if name == "digits-10":
         manifest = make_digits(out_dir)
@@ -158,7 +164,8 @@ def prepare_images(
             out_dir, rotations=name == "digits-200", train_count=train_pairs, test_count=test_pairs
         )
     elif name in HUB_SETS:
-        manifest = make_hub_set(out_dir, name, roots)
+        manifest = make_hub_set(out_dir, name, roots, max_corrupt=max_corrupt)
+        _say_dropped(name, manifest["dropped"])
     else:
         raise BadInput(f"data.set: {name!r} is no image set; choose one of {', '.join(IMAGE_SETS)}")
     counts = manifest["counts"]
@@ -213,6 +220,14 @@ def _build(kind: type[Settings], settings: Mapping, where: str) -> Settings:
         if key not in given and field.default is MISSING:
             raise BadInput(f"{where}.{key}: missing; set it")
     return kind(**given)
+
+
+def _say_dropped(name: str, dropped: Mapping) -> None:
+    parts = [
+        f"{part['count']} {split} ({first_names(part['names'])})" for split, part in dropped.items() if part["count"]
+    ]
+    if parts:
+        _say(f"images: {name}, left out as corrupt: {', '.join(parts)}; manifest.json names all")
 
 
 def _say(line: str, started: float | None = None) -> None:
