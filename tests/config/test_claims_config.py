@@ -30,6 +30,17 @@ EQUIVALENCE = {key: value for key, value in ORDERING.items() if key != "directio
     "margin": 0.01,
     "margin_origin": "ours",
 }
+GROUPS = {key: value for key, value in ORDERING.items() if key != "conditions"} | {
+    "comparison": "groups",
+    "conditions": ["et"],
+    "against": ["tc", "dense"],
+    "test": "permutation",
+}
+SIGN = {key: value for key, value in GROUPS.items() if key != "against"} | {
+    "comparison": "sign",
+    "test": "sign_test",
+    "threshold": 0,
+}
 
 
 def load(tmp_path, *claims):
@@ -57,6 +68,8 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         ORDERING,
         EQUIVALENCE | {"id": "a-two"},
     ]
+    others = [GROUPS, GROUPS | {"id": "a-two", "test": "fisher", "threshold": 2}, SIGN | {"id": "a-three"}]
+    assert load(tmp_path, *others) == others
 
 
 @pytest.mark.parametrize(
@@ -76,6 +89,13 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         (ORDERING, {"paper": "expert-ecology"}, "must equal the file name"),
         (EQUIVALENCE, {"margin": 0}, "margin = 0"),
         (EQUIVALENCE, {"direction": "less"}, "direction has no use in comparison equivalence"),
+        (GROUPS, {"threshold": 0}, "threshold has no use in comparison groups by permutation"),
+        (GROUPS, {"paper_value": 1}, "paper_value has no use in comparison groups"),
+        (GROUPS, {"test": "paired_t"}, "test = 'paired_t'"),
+        (GROUPS, {"against": []}, "against"),
+        (SIGN, {"against": ["tc"]}, "against has no use in comparison sign by sign_test"),
+        (SIGN, {"test": "fisher"}, "test = 'fisher'"),
+        (ORDERING, {"against": ["tc"]}, "against has no use in comparison ordering"),
         (EQUIVALENCE, {"comparison": "value", "test": "prediction_interval"}, "missing key paper_value"),
     ],
 )
@@ -88,6 +108,14 @@ def test_a_wrong_entry_is_named(tmp_path, base, change, message):
 def test_a_missing_key_is_named(tmp_path, missing):
     with pytest.raises(BadInput, match=f"missing key {missing}"):
         load(tmp_path, {key: value for key, value in ORDERING.items() if key != missing})
+
+
+@pytest.mark.parametrize(
+    ("base", "missing"), [(GROUPS, "against"), (GROUPS, "direction"), (GROUPS, "family"), (SIGN, "threshold")]
+)
+def test_a_missing_key_of_an_exact_test_is_named(tmp_path, base, missing):
+    with pytest.raises(BadInput, match=f"missing key {missing}"):
+        load(tmp_path, {key: value for key, value in base.items() if key != missing})
 
 
 def test_a_margin_needs_its_origin(tmp_path):
@@ -111,6 +139,14 @@ def test_a_cell_of_the_paper_is_judged_at_scale_paper_only(tmp_path):
 def test_an_unknown_condition_names_claim_and_condition():
     with pytest.raises(BadInput, match="claim a-one: unknown condition 'tc' of expert-threshold"):
         check_claims([ORDERING], {("expert-threshold", "et"), ("expert-ecology", "tc")})
+
+
+def test_both_groups_are_checked():
+    known = {("expert-threshold", name) for name in ("et", "tc")}
+    with pytest.raises(BadInput, match="claim a-one: unknown condition 'dense' of expert-threshold"):
+        check_claims([GROUPS], known)
+    with pytest.raises(BadInput, match="claim a-one: 'et' is in conditions and against"):
+        check_claims([GROUPS | {"against": ["tc", "et"]}], known)
 
 
 def test_a_repeated_id_is_refused():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moe_replication.config import load_project
-from moe_replication.config.probe import domains_folder, probe_jobs, probe_settings, probed_runs
+from moe_replication.config.probe import domains_folder, probe_jobs, probe_settings, probed_runs, scanned_runs
 from moe_replication.errors import BadInput
 
 ROOT = Path(__file__).parents[2]
@@ -47,18 +47,24 @@ def test_a_wrong_size_is_named(project_root, block, message):
     assert "config/probe.yaml at scale paper" in str(error.value)
 
 
-def test_jobs_take_the_seeds_of_a_condition_of_paper_a():
-    project = load_project(ROOT, {"scale": "cpu", "seeds": [0, 1], "conditions": ["et", "tc", "l1", "v1"]})
+def test_jobs_take_the_seeds_of_a_condition():
+    project = load_project(ROOT, {"scale": "cpu", "seeds": [0, 1], "conditions": ["et", "tc", "l1", "v1", "v3-e0.30"]})
+    settings = probe_settings(ROOT, "cpu")
     assert {run.condition for run in probed_runs(project)} == {"et", "tc"}
-    jobs = {job.runs[0].condition: job for job in probe_jobs(project)}
-    assert set(jobs) == {"et", "tc"}
+    assert {run.condition for run in scanned_runs(project, settings)} == {"v1"}
+    jobs = {job.runs[0].condition: job for job in probe_jobs(project, settings)}
+    assert set(jobs) == {"et", "tc", "v1"}
+    assert (jobs["v1"].command, jobs["v1"].manifest) == ("scan", "data/images/digits-10/manifest.json")
+    assert jobs["v1"].files[:2] == [
+        f"results/cpu/probes/expert-ecology/v1/seed-0/{file}" for file in ("temperature.parquet", "metrics.json")
+    ]
     assert jobs["et"].title == "expert-threshold et, seeds 0, 1"
-    assert jobs["et"].domains == "data/domains/embedded/manifest.json"
+    assert jobs["et"].manifest == "data/domains/embedded/manifest.json"
     assert "results/cpu/probes/expert-threshold/et/seed-1/metrics.json" in jobs["et"].files
     assert jobs["et"].records[0] == "results/cpu/runs/expert-threshold/et/seed-0/run.json"
 
 
 def test_one_job_a_run_where_runs_train_alone_on_public_text():
     project = load_project(ROOT, {"scale": "paper", "conditions": ["et"], "papers": ["expert-threshold"]})
-    assert [len(job.runs) for job in probe_jobs(project)] == [1, 1, 1]
+    assert [len(job.runs) for job in probe_jobs(project, probe_settings(ROOT, "paper"))] == [1, 1, 1]
     assert domains_folder("data", project.runs[0]) == Path("data/domains/public")

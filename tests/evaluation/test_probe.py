@@ -9,8 +9,9 @@ import torch
 from typer.testing import CliRunner
 
 from moe_replication.cli import app
+from moe_replication.config.figures import PROBE_TABLES
 from moe_replication.config.fingerprint import training_code_version
-from moe_replication.config.probe import METRICS_FILE, PROBE_FILES, probe_folder, probe_settings
+from moe_replication.config.probe import METRICS_FILE, probe_files, probe_folder, probe_settings
 from moe_replication.data.shards import TokenShards
 from moe_replication.errors import BadInput
 from moe_replication.evaluation.checkpoints import causal_context, load_language_model, snapshots
@@ -129,9 +130,9 @@ def test_probing_twice_writes_the_same_bytes(finished_run):
     contents = []
     for _ in range(2):
         probe_in_turn(project, [run], settings)
-        contents.append([(folder / file).read_bytes() for file in (*PROBE_FILES, METRICS_FILE)])
+        contents.append([(folder / file).read_bytes() for file in probe_files(PROBE_TABLES)])
     assert contents[0] == contents[1]
-    assert sorted(path.name for path in folder.iterdir()) == sorted((*PROBE_FILES, METRICS_FILE))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(probe_files(PROBE_TABLES))
 
 
 def test_several_runs_have_one_line_each(finished_run, capsys):

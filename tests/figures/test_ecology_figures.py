@@ -11,6 +11,7 @@ import pytest
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import deaths, ecology, style
 from moe_replication.figures.paper_values import SCHEMA
+from moe_replication.figures.slots import log_slots
 from moe_replication.figures.style import FigureInfo
 
 ANALYSIS = analysis_settings(Path(__file__).parents[2])
@@ -41,8 +42,13 @@ RUNS = pl.DataFrame(
         "experts": 16,
         "control_number": [6 / 11, 6 / 11, 6 / 11, 1.0, None, 0.3, 6 / 11],
         "dead_experts": [4.0, 6.0, 3.0, 2.0, 9.0, 8.0, 0.0],
+        "usage_entropy": 0.5,
+        "rows": [["V6", "X2"], ["V6", "X2"], ["X1"], ["V7"], ["ISO"], ["HELDOUT"], ["L1"]],
     }
 )
+LIMIT = ANALYSIS.rule_threshold
+OWN = pl.DataFrame({"paper": "expert-ecology", "condition": ["v1", "iso-e1.0-hot", "x1-flat"],
+                    "rows": [["V1", "ISO"], ["ISO"], ["X1"]]})  # fmt: skip
 
 
 def _experts(usage: list[float], *, condition="v1", seed=0, epoch=1.0, layer=0, tiers=(0, 0, 1)) -> pl.DataFrame:
@@ -56,40 +62,73 @@ def _experts(usage: list[float], *, condition="v1", seed=0, epoch=1.0, layer=0, 
 
 
 def test_stand_ins_join_the_papers_set_and_only_its_cells():
-    data = deaths.dead_data(RUNS, REPORTED)
+    data = deaths.dead_data(RUNS, REPORTED, LIMIT)
     assert data["dataset"].unique().sort().to_list() == ["TinyImageNet", "language"]
     reported = data.filter(pl.col("source") == "paper")
-    assert reported.select("dataset", "dead_experts", "label").rows() == [("TinyImageNet", 7.0, "7/16")]
+    assert reported.select("dataset", "measure", "value", "label").rows() == [
+        ("TinyImageNet", "dead_experts", 7.0, "7/16")
+    ]
 
 
-def test_slots_put_undefined_first_and_pool_equal_e():
-    assert deaths.control_slots([6 / 11, 0.545, None, 0.0, 0.3]) == [None, 0.0, 0.3, 0.545]
+def test_labels_are_the_papers_rows_only():
+    data = deaths.dead_data(RUNS, REPORTED, LIMIT).filter(pl.col("source") == "run", measure="dead_experts")
+    labels = dict(data.select("condition", "label").iter_rows())
+    assert labels == {"v6": "V6", "x1-flat": "X1", "v7-e1.0": "V7", "v0": None, "low": None, "l1": "L1"}
+
+
+def test_runs_under_other_rules_are_left_out():
+    crossed = RUNS.with_columns(rows=pl.lit(["CROSS"]))
+    assert deaths.dead_data(crossed, REPORTED, LIMIT).is_empty()
+
+
+def test_bins_average_conditions_and_never_cross_the_threshold():
+    runs = pl.DataFrame(
+        {
+            "condition": ["a", "a", "b", "c", "c", "d", "e"],
+            "control_number": [0.5, 0.5, 0.6, 0.48, 0.48, 0.0, None],
+            "value": [1.0, 3.0, 6.0, 2.0, 4.0, 9.0, 9.0],
+        }
+    ).with_columns(dataset=pl.lit("CIFAR-10"), measure=pl.lit("dead_experts"))
+    above, below = deaths.bins(runs, 0.5).iter_rows(named=True)  # single runs have no bin
+    assert (above["value"], above["n"]) == (4.0, 2)  # mean of a's 2 and b's 6
+    assert above["control_number"] == pytest.approx((0.5 * 0.5 * 0.6) ** (1 / 3))
+    assert above["ci_high"] - 4.0 == pytest.approx(12.7062 * 2.0, rel=1e-4)
+    assert (below["value"], below["n"]) == (3.0, 2)  # the seeds of c
+    assert below["control_number"] == pytest.approx(0.48)
 
 
 def test_every_run_is_visible_on_its_side_of_the_threshold():
-    data = deaths.dead_data(RUNS, REPORTED)
+    data = deaths.dead_data(RUNS, REPORTED, LIMIT).filter(pl.col("measure") == "dead_experts")
     tiny = data.filter(pl.col("dataset") == "TinyImageNet")
-    slots = deaths.control_slots(data["control_number"].to_list())
     with style.styled():
         _, axes = style.panels(width=4, height=3)
-        deaths.dead_panel(axes[0, 0], tiny, slots)
+        deaths.panel(axes[0, 0], tiny, log_slots(tiny["control_number"], guides=[LIMIT]), LIMIT)
     marker = style.DATASET_LOOKS["TinyImageNet"].marker
     dots = [line for line in axes[0, 0].lines if line.get_marker() == marker]
     own = [line for line in dots if line.get_markerfacecolor() != "none"]
     points = [point for line in own for point in zip(line.get_xdata(), line.get_ydata(), strict=True)]
     assert sorted(y for _, y in points) == [2.0, 3.0, 4.0, 6.0, 8.0, 9.0]
-    assert len({round(float(x), 6) for x, _ in points}) == 6
-    threshold = next(line for line in axes[0, 0].lines if line.get_linestyle() == ":").get_xdata()[0]
-    assert {y for x, y in points if x < threshold} == {8.0, 9.0}  # E = 0.3 and E undefined
-    assert [text.get_text() for text in axes[0, 0].get_xticklabels()] == ["undefined", "0.3", "0.545", "1"]
+    assert {y for x, y in points if x < LIMIT} == {8.0, 9.0}  # E = 0.3 and E undefined
+    labels = [text.get_text() for text in axes[0, 0].get_xticklabels()]
+    assert labels[0].strip() == "undefined"
+    assert "0.545" in labels
     paper = next(line for line in dots if line.get_markerfacecolor() == "none")
     assert list(np.atleast_1d(paper.get_ydata())) == [7.0]
 
 
-def test_dead_experts_csv_holds_runs_and_reported_cells(tmp_path):
+def test_equal_runs_lie_side_by_side_without_crossing_the_threshold():
+    runs = pl.DataFrame({"control_number": [0.505] * 5 + [0.3], "value": [0.0] * 6})
+    axis = log_slots([0.1, 10.0])
+    found = deaths.places(runs, axis, 0.5)
+    assert len(set(found)) == 6
+    assert min(found[:5]) > 0.5
+    assert found[5] == pytest.approx(0.3)
+
+
+def test_dead_experts_csv_holds_runs_bins_and_reported_cells(tmp_path):
     deaths.draw({"runs": RUNS}, INFO, tmp_path / "dead")
     table = pl.read_csv(tmp_path / "dead.csv")
-    assert table["source"].value_counts().sort("source").rows() == [("paper", 1), ("run", 7)]
+    assert table["source"].value_counts().sort("source").rows() == [("bin", 2), ("paper", 1), ("run", 14)]
     assert table.filter(pl.col("source") == "paper")["place"].to_list() == ["B, V6"]
 
 
@@ -112,7 +151,7 @@ def test_unlisted_conditions_are_shown_when_no_listed_one_was_run():
 
 
 def test_colours_break_at_the_dead_line():
-    colours = ecology.usage_colours()
+    colours = ecology.usage_colours(0.01)
     norm = ecology.LogNorm(vmin=0.001, vmax=1.0)
     below, above = (np.array(colours(norm(share))[:3]) for share in (0.0098, 0.0102))
     assert np.abs(below - above).max() > 0.2
@@ -130,7 +169,7 @@ def test_tier_shares_sum_over_experts_and_average_over_layers_and_seeds():
             _experts([0.4, 0.4, 0.2], seed=1, layer=1),
         ]
     )
-    first, second = ecology.share_data(experts).sort("tier").iter_rows(named=True)
+    first, second = ecology.share_data(experts, OWN).sort("tier").iter_rows(named=True)
     assert (first["n"], first["experts"], second["experts"]) == (2, 2, 1)
     assert first["mean"] == pytest.approx((0.4 + 0.8) / 2)
     assert first["mean"] + second["mean"] == pytest.approx(1.0)
@@ -139,23 +178,25 @@ def test_tier_shares_sum_over_experts_and_average_over_layers_and_seeds():
 
 def test_flat_experts_have_no_tier_shares(tmp_path):
     flat = _experts([0.2, 0.3, 0.5], condition="x1-flat", tiers=(0, 0, 0))
-    ecology.draw_shares({"experts": flat}, INFO, tmp_path / "shares")
+    ecology.draw_shares({"experts": flat, "runs": OWN}, INFO, tmp_path / "shares")
     assert pl.read_csv(tmp_path / "shares.csv").is_empty()
+
+
+def test_tier_shares_are_of_the_papers_own_conditions():
+    experts = pl.concat([_experts([0.2, 0.3, 0.5], condition=name) for name in ("v1", "iso-e1.0-hot")])
+    assert ecology.share_data(experts, OWN)["condition"].unique().to_list() == ["v1"]
 
 
 def test_one_seed_one_epoch_and_untiered_rows_draw(tmp_path):
     one = _experts([0.2, 0.3, 0.5])
     ecology.draw_usage({"experts": one.with_columns(tier=pl.lit(None, pl.Int64))}, INFO, tmp_path / "usage")
-    ecology.draw_shares({"experts": one}, INFO, tmp_path / "shares")
+    ecology.draw_shares({"experts": one, "runs": OWN}, INFO, tmp_path / "shares")
     assert pl.read_csv(tmp_path / "usage.csv").height == 3
     assert pl.read_csv(tmp_path / "shares.csv")["n"].to_list() == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("draw", "table"),
-    [(deaths.draw, "runs"), (ecology.draw_usage, "experts"), (ecology.draw_shares, "experts")],
-)
-def test_a_scale_without_paper_b_gets_a_text_panel(tmp_path, draw, table):
+@pytest.mark.parametrize("draw", [deaths.draw, ecology.draw_usage, ecology.draw_shares])
+def test_a_scale_without_paper_b_gets_a_text_panel(tmp_path, draw):
     other = pl.DataFrame({"paper": ["expert-threshold"], "condition": ["et"]})
-    draw({table: other}, INFO, tmp_path / "figure")
+    draw({"runs": other, "experts": other}, INFO, tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1

@@ -78,9 +78,20 @@ def test_shipped_values_of_the_text_are_the_papers(paper_values):
     texts = ("normalization_loss", "saturation", "starvation", "raw_usage_low", "raw_usage_high", "training_steps")
     values = [of_metric(paper_values, name)["value"].to_list() for name in texts]
     assert values == [[0.04], [0.08], [0.03], [0.0625], [0.07], [19073]]
-    hard = paper_values.filter(pl.col("dataset") == "TinyImageNet").sort("control_number", "value")
+    dead = of_metric(paper_values, "dead_experts", "B, ")
+    hard = dead.filter(pl.col("dataset") == "TinyImageNet").sort("control_number", "value")
     assert hard["value"].to_list() == [7, 25, 7]
     assert paper_values["place"].null_count() == 0
+
+
+def test_shipped_courses_and_perplexities_are_the_papers(paper_values):
+    courses = of_metric(paper_values, "dead_experts_by_epoch", "B, ").select("condition", "epoch", "value").rows()
+    assert courses == [("v6", 10, 12), ("v6", 80, 4), ("v3-e0.545", 60, 0), ("v5-random-warmup", 80, 0)]
+    peaks = of_metric(paper_values, "dead_experts_peak", "B, ").select("condition", "epoch", "value").rows()
+    assert peaks == [("v3-e0.545", None, 9), ("v5-random-warmup", None, 13)]
+    assert of_metric(paper_values, "tier_share_2", "B, ").select("epoch", "value").rows() == [(30, 0.009), (99, 0.091)]
+    sweep = of_metric(paper_values, "perplexity", "B, L2")["value"].to_list()
+    assert sweep == [35041, 33493, 35737, 33163, 37812]
 
 
 def test_claims_of_a_value_give_the_value_that_figures_show(paper_values):

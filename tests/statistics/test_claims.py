@@ -7,6 +7,14 @@ from moe_replication.statistics.collect import collect, read_parquet, read_runs
 from moe_replication.statistics.hypothesis_tests import holm
 
 PAPER = "expert-threshold"
+TESTS = {
+    "ordering": "paired_t",
+    "threshold": "one_sample_t",
+    "equivalence": "tost",
+    "bound": "clopper_pearson",
+    "value": "prediction_interval",
+    "difference": "prediction_interval",
+}
 
 
 def claim(comparison="ordering", **keys):
@@ -18,6 +26,7 @@ def claim(comparison="ordering", **keys):
         "metric": "val_loss",
         "conditions": ["et", "tc"],
         "comparison": comparison,
+        "test": TESTS[comparison],
         "scales": ["smoke"],
         "figures": [],
         "family": "f",
@@ -76,7 +85,7 @@ def test_ordering_inconclusive_says_how_many_seeds_would_do(verdicts):
 
 
 def threshold(**keys):
-    return claim("threshold", conditions=["et"], direction="less", threshold=0.07, test="one_sample_t") | keys
+    return claim("threshold", conditions=["et"], direction="less", threshold=0.07) | keys
 
 
 def test_threshold_compares_the_mean_with_a_number(verdicts):
@@ -112,9 +121,7 @@ def test_four_conditions_compare_two_differences(verdicts):
     (entry,) = verdicts(claim(conditions=conditions, direction="greater"), values)
     assert (entry["effect"], entry["n"]) == (pytest.approx(0.01), 3)
     assert entry["sentence"].startswith("Inconclusive: (et minus tc) minus (dense minus ec-batch) in val_loss is 0.01")
-    (entry,) = verdicts(
-        claim("equivalence", conditions=conditions, margin=0.1, margin_origin="ours", test="tost"), values
-    )
+    (entry,) = verdicts(claim("equivalence", conditions=conditions, margin=0.1, margin_origin="ours"), values)
     assert entry["verdict"] == "reproduced"
 
 

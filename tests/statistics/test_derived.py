@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.statistics.derived import early_rates, own_choice, threshold_drifts, token_ratios, with_derived
 
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 RUN = {"paper": "expert-threshold", "seed": 0}
 
 
@@ -66,11 +70,25 @@ def test_own_choice_prefers_the_training_mode():
     assert own_choice(probes)["fanout_first_position_own"].to_list() == [9.0, 1.5]
 
 
-def test_recorded_metrics_are_not_replaced():
-    runs = pl.DataFrame({**RUN, "condition": "et", "fanout_mean": 1.0})
-    curves = _curve("et", [3.0, 2.0], raw_usage_mean=[0.1, 0.2], starvation=[0.0, 0.0])
-    experts = _experts("et", "cutoff", [[1.0], [1.0]])
+def _derived(run: dict, curves: pl.DataFrame) -> dict:
+    """The one row of with_derived; a row of `probes` is there for it."""
+    shape = {"experts": 16, "tiers": [[8, 4, 4]]}
+    runs = pl.DataFrame({**RUN, "condition": "et", **shape, **run})
     probes = pl.DataFrame({**RUN, "condition": "et", "fanout_mean": 7.0, "loss_code": 2.5})
-    row = with_derived(runs, curves, experts, probes).row(0, named=True)
+    return with_derived(runs, curves, _experts("et", "cutoff", [[1.0], [1.0]]), probes, ANALYSIS).row(0, named=True)
+
+
+def test_recorded_metrics_are_not_replaced():
+    row = _derived({"fanout_mean": 1.0}, _curve("et", [3.0, 2.0], raw_usage_mean=[0.1, 0.2], starvation=[0.0, 0.0]))
     assert (row["fanout_mean"], row["loss_code"], row["threshold_drift"]) == (1.0, 2.5, 0.0)
     assert row["token_ratio"] is None
+
+
+def test_the_course_of_the_census_joins_the_runs_that_have_one():
+    """Two of three dead experts come back by epoch 2, while the loss is lowest at epoch 1."""
+    curves = _curve("et", [2.0, 2.5], epoch=[1.0, 2.0], dead_experts=[3.0, 1.0], tier_share_0=[0.5, 0.5])
+    row = _derived({"dead_experts_peak": 9.0}, curves)
+    assert (row["dead_experts_revived"], row["recovery_epoch"], row["overfit"]) == (2.0, 2.0, 0.5)
+    assert row["dead_experts_peak"] == 9.0
+    without = _derived({}, _curve("et", [2.0, 2.5], epoch=[1.0, 2.0]))
+    assert {without[name] for name in ("dead_experts_revived", "any_dead", "overfit")} == {None}

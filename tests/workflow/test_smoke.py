@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from moe_replication.config import load_project
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.files import read_json
 from moe_replication.statistics.claims import judge
 from moe_replication.statistics.derived import with_derived
@@ -20,7 +21,7 @@ SMOKE = ("scale=smoke",)
 def judge_at_smoke(results: Path) -> list[dict]:
     """Every claim judged on the smoke runs, whatever its scales: not for the verdicts, but to miss no metric."""
     tables = {name: pl.read_parquet(results / f"{name}.parquet") for name in ("curves", "experts", "probe-metrics")}
-    runs = with_derived(pl.read_parquet(results / "runs.parquet"), *tables.values())
+    runs = with_derived(pl.read_parquet(results / "runs.parquet"), *tables.values(), analysis_settings(ROOT))
     claims = [claim | {"scales": ["smoke"]} for claim in load_project(ROOT, {"scale": "smoke"}).claims]
     return judge([claim for claim in claims if "epoch" not in claim], runs, tables["curves"], "smoke")
 

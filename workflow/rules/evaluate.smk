@@ -1,4 +1,4 @@
-"""Probes of finished runs of paper A: one job takes the seeds of a condition in one process."""
+"""Probes of finished runs, of paper A in full, of paper B over the temperature: one job takes the seeds of a condition."""
 
 from dataclasses import asdict
 
@@ -6,7 +6,8 @@ from moe_replication.config.fingerprint import config_version
 from moe_replication.config.figures import COLLECTED_PROBES as COLLECTED_NAMES
 from moe_replication.config.probe import probe_jobs, probe_settings
 
-PROBE_SETTINGS = config_version(asdict(probe_settings(PROJECT.root, SCALE)))
+SETTINGS = probe_settings(PROJECT.root, SCALE)
+PROBE_SETTINGS = config_version(asdict(SETTINGS))
 PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.py"] + [
     f"evaluation/{name}.py"
     for name in (
@@ -21,31 +22,35 @@ PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.p
         "checkpoints",
     )
 ]
-PROBE_JOBS = list(probe_jobs(PROJECT))
+SCAN_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/image_input.py"] + [
+    f"evaluation/{name}.py" for name in ("temperature_scan", "checkpoints")
+]
+PROBE_JOBS = list(probe_jobs(PROJECT, SETTINGS))
 COLLECTED_PROBES = [f"{RESULTS}/{name}.parquet" for name in COLLECTED_NAMES]
 
 for probe_job in PROBE_JOBS:
 
     rule:
         name:
-            f"probe_{probe_job.name}"
+            f"{probe_job.command}_{probe_job.name}"
         input:
-            probe_job.domains,
+            probe_job.manifest,
             records=probe_job.records,
         output:
             probe_job.files,
         log:
-            f"{LOGS}/probe/{probe_job.name}.log",
+            f"{LOGS}/{probe_job.command}/{probe_job.name}.log",
         threads: PROJECT.scale.threads
         resources:
             gpu=PROJECT.scale.gpus_per_process,
         params:
             settings=PROBE_SETTINGS,
-            code=code_version(*PROBE_CODE),
+            command=probe_job.command,
+            code=code_version(*(SCAN_CODE if probe_job.command == "scan" else PROBE_CODE)),
         message:
-            f"probe {probe_job.title}"
+            f"{probe_job.command} {probe_job.title}"
         shell:
-            "moe-replication probe {input.records} > {log} 2>&1"
+            "moe-replication {params.command} {input.records} > {log} 2>&1"
 
 
 rule collect_probes:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moe_replication.cli.common import Form, Overrides, Scale, check_current, read_project, results_folder, say, show
-from moe_replication.config.probe import probed_runs
+from moe_replication.config.probe import probe_settings, probed_runs, scanned_runs
 
 commands = typer.Typer()
 
@@ -24,7 +24,8 @@ def collect_probes(scale: Scale = None, overrides: Overrides = None) -> None:
     from moe_replication.statistics.probes import collect_probes as stack_probes
 
     project = read_project(scale, overrides)
-    runs = probed_runs(project)
+    settings = probe_settings(project.root, project.scale.name)
+    runs = (*probed_runs(project), *scanned_runs(project, settings))
     stack_probes(project.root, runs, core_runs(project, core_settings(project.root)), results_folder(project))
     say(f"collected the probes of {len(runs)} runs into {results_folder(project)}")
 
@@ -69,10 +70,12 @@ def claims(scale: Scale = None, overrides: Overrides = None) -> None:
 
     Example: moe-replication claims --scale demo
     """
+    from moe_replication.config.analysis import analysis_settings
     from moe_replication.statistics.scorecard import write_scorecard
 
     project = read_project(scale, overrides)
-    card = write_scorecard(results_folder(project), project.claims, project.scale.name, project.scale.description)
+    named, analysis = project.scale, analysis_settings(project.root)
+    card = write_scorecard(results_folder(project), project.claims, named.name, analysis, named.description)
     verdicts = [claim["verdict"] for claim in card["claims"]]
     totals = ", ".join(f"{verdicts.count(name)} {name}" for name in sorted(set(verdicts)))
     say(f"judged {len(verdicts)} claims ({totals}): {results_folder(project)}/scorecard.html")

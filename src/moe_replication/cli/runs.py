@@ -1,4 +1,4 @@
-"""Commands on runs: train, probe, score, generate."""
+"""Commands on runs: train, probe, scan, score, generate."""
 
 from __future__ import annotations
 
@@ -58,6 +58,26 @@ def probe(
     from moe_replication.evaluation.probe import probe_in_turn
 
     probe_in_turn(project, chosen, probe_settings(project.root, project.scale.name))
+
+
+@commands.command()
+def scan(
+    runs: RunFolders,
+    overrides: Overrides = None,
+) -> None:
+    """Census finished vision runs of paper B at every evaluation temperature of config/probe.yaml.
+
+    Reads the last snapshot of each run and writes its table into results/SCALE/probes/PAPER/CONDITION/seed-N.
+    Example: moe-replication scan results/demo/runs/expert-ecology/v1/seed-0
+    """
+    project, chosen = chosen_runs(runs, overrides)
+    for run in chosen:
+        if run.config.task != "vision":
+            raise BadInput(f"{run.folder}: only vision models are scanned over the evaluation temperature")
+        check_current(project, run)
+    from moe_replication.evaluation.temperature_scan import scan_in_turn
+
+    scan_in_turn(project, chosen, probe_settings(project.root, project.scale.name))
 
 
 @commands.command()

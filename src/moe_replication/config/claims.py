@@ -12,13 +12,17 @@ from moe_replication.errors import BadInput
 
 # Keys that say nothing for a comparison; the schema demands those that do.
 UNUSED = {
-    "ordering": {"margin", "margin_origin", "threshold", "logarithmic"},
-    "threshold": {"margin", "margin_origin"},
-    "equivalence": {"direction", "threshold", "logarithmic"},
-    "bound": {"family", "threshold", "logarithmic"},
-    "value": {"direction", "family", "threshold", "logarithmic"},
-    "difference": {"direction", "family", "threshold", "logarithmic"},
+    "ordering": {"against", "margin", "margin_origin", "threshold", "logarithmic"},
+    "threshold": {"against", "margin", "margin_origin"},
+    "equivalence": {"against", "direction", "threshold", "logarithmic"},
+    "bound": {"against", "family", "threshold", "logarithmic"},
+    "value": {"against", "direction", "family", "threshold", "logarithmic"},
+    "difference": {"against", "direction", "family", "threshold", "logarithmic"},
+    "groups": {"margin", "margin_origin", "logarithmic", "paper_value"},
+    "sign": {"against", "margin", "margin_origin", "logarithmic", "paper_value"},
 }
+# Further ones that say nothing for a test.
+UNUSED_BY_TEST = {"permutation": {"threshold"}}
 
 
 def load_claims(folder: Path | str, schema_path: Path | str) -> list[dict]:
@@ -31,26 +35,30 @@ def load_claims(folder: Path | str, schema_path: Path | str) -> list[dict]:
             validate(claim, Path(schema_path), source)
             if claim["paper"] != path.stem:
                 raise BadInput(f"{source}: paper = {claim['paper']!r} must equal the file name; move it there")
-            unused = ", ".join(sorted(UNUSED[claim["comparison"]] & set(claim)))
+            comparison, test = claim["comparison"], claim["test"]
+            unused = ", ".join(sorted((UNUSED[comparison] | UNUSED_BY_TEST.get(test, set())) & set(claim)))
             if unused:
-                raise BadInput(f"{source}: {unused} has no use in comparison {claim['comparison']}; delete it")
+                raise BadInput(f"{source}: {unused} has no use in comparison {comparison} by {test}; delete it")
             claims.append(claim)
     return claims
 
 
 def check_claims(claims: Iterable[dict], known_conditions: Collection[tuple[str, str]]) -> None:
-    """Refuse a repeated id and a condition that is not among the known (paper, condition) pairs."""
+    """Refuse a repeated id, a condition that is not among the known (paper, condition) pairs, or in both groups."""
     seen: set[str] = set()
     for claim in claims:
         if claim["id"] in seen:
             raise BadInput(f"claim {claim['id']}: the id is used twice in config/claims; rename one")
         seen.add(claim["id"])
-        for condition in claim["conditions"]:
+        against = claim.get("against", [])
+        for condition in (*claim["conditions"], *against):
             if (claim["paper"], condition) not in known_conditions:
                 raise BadInput(
                     f"claim {claim['id']}: unknown condition {condition!r} of {claim['paper']}; "
-                    f"add it to config/papers/{claim['paper']}.yaml or mend conditions"
+                    f"add it to config/papers/{claim['paper']}.yaml or mend the claim"
                 )
+            if condition in against and condition in claim["conditions"]:
+                raise BadInput(f"claim {claim['id']}: {condition!r} is in conditions and against; delete it from one")
 
 
 def _entries(path: Path) -> list:

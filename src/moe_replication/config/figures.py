@@ -13,14 +13,15 @@ from pathlib import Path
 from moe_replication.config.fingerprint import PACKAGE
 from moe_replication.errors import BadInput
 
-# Tables below results/{scale}: of the training runs, and collected from the probes of their checkpoints, from CORE and
-# from either's scalars.
+# Tables below results/{scale}: of the training runs, and collected from the probes of their checkpoints (of paper A,
+# and the temperature scan of paper B), from CORE and from their scalars.
 RUN_TABLES = ("runs", "curves", "experts")
 PROBE_TABLES = (
     "fanout", "consistency", "specialization", "histograms", "cutoffs", "shift", "zero_tokens", "token_map",
     "documents",
 )  # fmt: skip
-COLLECTED_PROBES = tuple(f"probe-{table}" for table in (*PROBE_TABLES, "core", "metrics"))
+SCAN_TABLES = ("temperature",)
+COLLECTED_PROBES = tuple(f"probe-{table}" for table in (*PROBE_TABLES, *SCAN_TABLES, "core", "metrics"))
 TABLES = (*RUN_TABLES, *COLLECTED_PROBES)
 SUFFIXES = ("png", "pdf", "csv")  # every figure has these; `also` adds to them
 

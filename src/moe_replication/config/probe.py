@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.figures import PROBE_TABLES
+from moe_replication.config.figures import PROBE_TABLES, SCAN_TABLES
 from moe_replication.config.jobs import RunGroup, job_parts
-from moe_replication.config.needs import EMBEDDED_TEXT
+from moe_replication.config.needs import EMBEDDED_TEXT, data_path
 from moe_replication.config.overlays import frozen_settings, lay_over, read_layer, values
 from moe_replication.config.project import Project, Run
 from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
-PROBE_FILES = tuple(f"{name}.parquet" for name in PROBE_TABLES)
 METRICS_FILE = "metrics.json"
 
 
@@ -32,18 +31,22 @@ class ProbeSettings:
     shift_seed: int
     token_map_samples: int
     token_map_tokens: int
+    scan_conditions: tuple[str, ...]
+    scan_temperatures: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeJob(RunGroup):
-    """Runs that one job probes, and the manifest of the documents it needs."""
+    """Runs that one job probes with a command, the manifest of what it reads and the tables that it writes."""
 
-    domains: str
+    command: str
+    manifest: str
+    tables: tuple[str, ...]
 
     @property
     def files(self) -> list[str]:
         """Every file that the probe writes."""
-        return [f"{probe_folder(run)}/{file}" for run in self.runs for file in (*PROBE_FILES, METRICS_FILE)]
+        return [f"{probe_folder(run)}/{file}" for run in self.runs for file in probe_files(self.tables)]
 
 
 def probe_settings(root: Path, scale: str) -> ProbeSettings:
@@ -61,16 +64,32 @@ def probed_runs(project: Project) -> tuple[Run, ...]:
     return tuple(run for run in project.runs if run.config.task == "language" and run.config.ecology is None)
 
 
-def probe_jobs(project: Project) -> Iterator[ProbeJob]:
-    """Every probed run in one job of the size that the scale's `job` says."""
+def scanned_runs(project: Project, settings: ProbeSettings) -> tuple[Run, ...]:
+    """Paper B's vision models whose evaluation temperature is scanned (X2)."""
+    return tuple(
+        run for run in project.runs if run.config.task == "vision" and run.condition in settings.scan_conditions
+    )
+
+
+def probe_jobs(project: Project, settings: ProbeSettings) -> Iterator[ProbeJob]:
+    """Every probed or scanned run in one job of the size that the scale's `job` says."""
     groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in probed_runs(project):
-        key = (run.paper,) if project.scale.job == "paper" else (run.paper, run.condition)
+    for run in (*probed_runs(project), *scanned_runs(project, settings)):
+        key = (run.paper, run.config.task) if project.scale.job == "paper" else (run.paper, run.condition)
         groups.setdefault(key, []).append(run)
     for runs in groups.values():
         for part in job_parts(project, runs):
-            manifest = domains_folder(project.data_folder, part[0]) / "manifest.json"
-            yield ProbeJob(runs=part, domains=str(manifest))
+            config = part[0].config
+            if config.task == "vision":
+                manifest, command, tables = data_path(project.data_folder, config), "scan", SCAN_TABLES
+            else:
+                manifest, command, tables = domains_folder(project.data_folder, part[0]), "probe", PROBE_TABLES
+            yield ProbeJob(runs=part, command=command, manifest=str(manifest / "manifest.json"), tables=tables)
+
+
+def probe_files(tables: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the files that a probe with these tables leaves."""
+    return (*(f"{table}.parquet" for table in tables), METRICS_FILE)
 
 
 def probe_folder(run: Run) -> Path:

@@ -81,7 +81,11 @@ def write_image_set(
     for array, values in arrays.items():
         path = folder / f"{array}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-            np.save(handle, values.astype(np.uint8 if array.endswith("images") else np.int64, copy=False), allow_pickle=False)
+            np.save(
+                handle,
+                values.astype(np.uint8 if array.endswith("images") else np.int64, copy=False),
+                allow_pickle=False,
+            )
         files[array] = file_entry(path)
     mean, std = channel_moments(train[0])
     manifest = {

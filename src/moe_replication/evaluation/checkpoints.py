@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from tokenizers import Tokenizer
 
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
+from moe_replication.data.image_input import ImageInput
 from moe_replication.data.tokenizer import load_tokenizer
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json
 from moe_replication.models.gpt import GPT
+from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.routing import RoutingContext
+
+Model = TypeVar("Model", GPT, TieredMoEClassifier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +44,18 @@ def snapshots(root: Path | str, run: Run) -> list[Snapshot]:
 
 def load_language_model(run: Run, path: Path, device: torch.device | str = "cpu") -> GPT:
     """The run's model with the weights and cut-offs of a snapshot, in evaluation mode and float32."""
+    return _restored(GPT(run.config), path, device)
+
+
+def load_vision_model(
+    run: Run, path: Path, images: ImageInput, device: torch.device | str = "cpu"
+) -> TieredMoEClassifier:
+    """The run's classifier of `images` with the weights of a snapshot, in evaluation mode and float32."""
+    return _restored(TieredMoEClassifier(run.config, images.channels, images.classes), path, device)
+
+
+def _restored(model: Model, path: Path, device: torch.device | str) -> Model:
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    model = GPT(run.config)
     model.load_state_dict(saved["model"])
     model.float().to(device).eval()
     for layer, state in zip(model.moe_layers(), saved["task"]["routing"], strict=True):

@@ -13,15 +13,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
+from moe_replication.figures.ecology_runs import ecology_runs, paper_rows, share_text
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY, complete_band, of_paper
 
 EXPERTS = ("condition", "seed", "epoch", "layer", "expert", "tier", "usage")
 USAGE_OUT = ("condition", "seed", "epoch", "expert", "tier", "usage")
 SHARE_OUT = ("condition", "epoch", "tier", "experts", "n", "mean", "ci_low", "ci_high")
-DEAD_USAGE = 0.01  # the paper's definition: under 1 % of top-1 routing
 # One condition per question: sufficiency, low E, the hard task, its ablation, more experts, language.
 HEATMAPS = ("v1", "v3-e0.30", "v6", "v6-no-balance", "v8-32-experts", "l1")
+USAGE_FLOOR = 0.001  # lower shares are drawn as this one
 TIER_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
 
 
@@ -38,14 +39,14 @@ def usage_data(experts: pl.DataFrame) -> pl.DataFrame:
     return mean.select(USAGE_OUT).sort(order, "epoch", "expert")
 
 
-def usage_colours() -> LinearSegmentedColormap:
-    """Oranges for dead experts, blues for living ones; the break is at DEAD_USAGE."""
-    dead = (np.log10(DEAD_USAGE) + 3) / 3
+def usage_colours(dead_share: float) -> LinearSegmentedColormap:
+    """Oranges for dead experts, blues for living ones, on a logarithmic scale from USAGE_FLOOR to 1."""
+    dead = 1 - np.log10(dead_share) / np.log10(USAGE_FLOOR)
     stops = [(0.0, "#8C3A00"), (dead, "#F9C79F"), (dead, "#E3EEF7"), (1.0, "#08306B")]
     return LinearSegmentedColormap.from_list("usage", stops)
 
 
-def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm) -> QuadMesh:
+def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm, colours: LinearSegmentedColormap) -> QuadMesh:
     """Heat map of one run: epochs across, experts down, tiers apart."""
     wide = data.pivot(on="epoch", index=["expert", "tier"], values="usage").sort("expert")
     epochs = data["epoch"].unique().sort().to_numpy()
@@ -53,7 +54,7 @@ def usage_panel(ax: Axes, data: pl.DataFrame, norm: LogNorm) -> QuadMesh:
     step = float(np.diff(epochs).min()) if len(epochs) > 1 else 1.0
     edges = np.append(epochs - step / 2, epochs[-1] + step / 2)
     rows = np.arange(len(grid) + 1)
-    mesh = ax.pcolormesh(edges, rows, grid, norm=norm, cmap=usage_colours(), rasterized=True)
+    mesh = ax.pcolormesh(edges, rows, grid, norm=norm, cmap=colours, rasterized=True)
     starts = wide.with_row_index("row").group_by("tier", maintain_order=True).agg(pl.col("row").min(), size=pl.len())
     for row in starts["row"].to_list()[1:]:
         ax.axhline(row, color=style.BLACK, linewidth=1.2)
@@ -76,20 +77,26 @@ def draw_usage(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
             return style.save_empty(f"no runs of paper B at scale {info.scale}", USAGE_OUT, out_base)
         names = data["condition"].unique(maintain_order=True).to_list()
         figure, axes = style.grid(len(names), columns=3, panel_height=1.75)
-        norm = LogNorm(vmin=0.001, vmax=1.0)
+        norm = LogNorm(vmin=USAGE_FLOOR, vmax=1.0)
+        dead = info.analysis.dead_share
         for ax, name in zip(axes.flat, names, strict=False):
-            mesh = usage_panel(ax, data.filter(pl.col("condition") == name), norm)
+            mesh = usage_panel(ax, data.filter(pl.col("condition") == name), norm, usage_colours(dead))
         bar = figure.colorbar(mesh, ax=axes, label="top-1 share (log)", extend="min", pad=0.01)
-        ticks = (0.001, DEAD_USAGE, 0.1, 1.0)
-        bar.set_ticks(ticks, labels=["0.1 %", "1 % DEAD", "10 %", "100 %"])
-        bar.ax.axhline(DEAD_USAGE, color=style.BLACK, linewidth=1.6)
+        marks = {share: share_text(share) for share in (USAGE_FLOOR, 0.1, 1.0)} | {dead: f"{share_text(dead)} DEAD"}
+        bar.set_ticks(list(marks), labels=list(marks.values()))
+        bar.ax.axhline(dead, color=style.BLACK, linewidth=1.6)
         figure.supxlabel("epoch", fontsize=8)
         style.save(figure, data, out_base)
 
 
-def share_data(experts: pl.DataFrame) -> pl.DataFrame:
-    """Mean share of each tier per epoch with 95 % t interval over seeds; one-tier conditions are left out."""
+def share_data(experts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Mean share of each tier per epoch with 95 % t interval over seeds.
+
+    Of the conditions of the paper's own rows that have more than one tier.
+    """
+    own = ecology_runs(runs, ()).filter(paper_rows().list.len() > 0)["condition"].unique()
     rows = of_paper(experts, ECOLOGY, EXPERTS).drop_nulls(["usage", "tier"])
+    rows = rows.filter(pl.col("condition").is_in(own.to_list()))
     layers = rows.group_by("condition", "seed", "epoch", "layer", "tier", maintain_order=True).agg(
         pl.col("usage").sum(), experts=pl.len().cast(pl.Int64)
     )
@@ -129,7 +136,7 @@ def tier_colour(tier: int) -> str:
 def draw_shares(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
     """b-tier-shares: how top-1 routing divides among the tiers over training."""
     with style.styled():
-        data = share_data(tables["experts"])
+        data = share_data(tables["experts"], tables["runs"])
         if data.is_empty():
             return style.save_empty(f"no tiered runs of paper B at scale {info.scale}", SHARE_OUT, out_base)
         seeds = dict(

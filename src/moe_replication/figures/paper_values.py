@@ -17,6 +17,7 @@ SCHEMA = {
     "label": pl.String,
     "dataset": pl.String,
     "control_number": pl.Float64,
+    "epoch": pl.Int64,
     "pool_tokens": pl.Int64,
     "pool": pl.String,
     "step_a": pl.Int64,

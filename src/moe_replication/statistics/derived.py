@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import polars as pl
 
+from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.statistics.collect import IDENTITY
 from moe_replication.statistics.token_efficiency import EFFICIENCY_BASELINES, ratios_by_seed
+from moe_replication.statistics.trajectories import trajectories
 
 KEYS = list(IDENTITY[1:])
 # Paper A, Figure 10: the first 4,000 of 19,073 steps, which its warm-up takes.
 EARLY_SHARE = 4000 / 19073
 
 
-def with_derived(runs: pl.DataFrame, curves: pl.DataFrame, experts: pl.DataFrame, probes: pl.DataFrame) -> pl.DataFrame:
-    """`runs` with the probes' scalars, token ratios, early capacity rates and drifts as further columns."""
-    for table in (own_choice(probes), token_ratios(curves), early_rates(curves), threshold_drifts(experts)):
+def with_derived(
+    runs: pl.DataFrame, curves: pl.DataFrame, experts: pl.DataFrame, probes: pl.DataFrame, analysis: AnalysisSettings
+) -> pl.DataFrame:
+    """`runs` with the probes' scalars, token ratios, early capacity rates, drifts and the census's course added."""
+    of_curves = (token_ratios(curves), early_rates(curves), trajectories(runs, curves, analysis))
+    for table in (own_choice(probes), *of_curves, threshold_drifts(experts)):
         new = [name for name in table.columns if name not in runs.columns]
         runs = runs.join(table.select(*KEYS, *new), on=KEYS, how="left", maintain_order="left")
     return runs

@@ -29,11 +29,17 @@ SCHEMAS: dict[str, dict] = {
         "domain": TEXT, "documents": WHOLE, "tokens": WHOLE, "loss": REAL, "ci_low": REAL, "ci_high": REAL,
     },
 }  # fmt: skip
+SCAN_SCHEMAS: dict[str, dict] = {
+    "temperature": {
+        "temperature": REAL, "accuracy": REAL, "loss": REAL, "active_experts": REAL, "hard_sample_gradient": REAL,
+        "gate_entropy": REAL, "usage": pl.List(REAL), "tier_shares": pl.List(REAL),
+    },
+}  # fmt: skip
 CORE_COLUMNS = {
     "task": TEXT, "kind": TEXT, "shots": WHOLE, "examples": WHOLE, "accuracy": REAL, "centered": REAL, "cropped": REAL,
 }  # fmt: skip
 
 
 def probe_table(name: str, rows: list[dict]) -> pl.DataFrame:
-    """Rows as a table with the columns of SCHEMAS, also where there are none."""
-    return pl.DataFrame(rows, schema=SCHEMAS[name])
+    """Rows as a table with the columns of its schema, also where there are none."""
+    return pl.DataFrame(rows, schema=(SCHEMAS | SCAN_SCHEMAS)[name])

@@ -8,16 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.config.core import CORE_FILES
-from moe_replication.config.figures import PROBE_TABLES
+from moe_replication.config.figures import PROBE_TABLES, SCAN_TABLES
 from moe_replication.config.probe import METRICS_FILE, probe_folder
 from moe_replication.config.project import Run
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json
 from moe_replication.statistics.collect import read_parquet
-from moe_replication.statistics.probe_tables import CORE_COLUMNS, REAL, SCHEMAS, TEXT, WHOLE
+from moe_replication.statistics.probe_tables import CORE_COLUMNS, REAL, SCAN_SCHEMAS, SCHEMAS, TEXT, WHOLE
 
 CORE = "core"
-STACKED = SCHEMAS | {CORE: CORE_COLUMNS}
+STACKED = SCHEMAS | SCAN_SCHEMAS | {CORE: CORE_COLUMNS}
 IDENTITY = ("paper", "condition", "seed")
 LABELS = {"paper": TEXT, "condition": TEXT, "seed": WHOLE, "title": TEXT, "rule": TEXT}
 
@@ -32,7 +32,7 @@ def collect_probes(root: Path, runs: Iterable[Run], scored: Iterable[Run], out: 
     for run in runs:
         labels, folder = _labels(root, run), root / probe_folder(run)
         numbers = _numbers(folder / METRICS_FILE)
-        wanted = PROBE_TABLES
+        wanted = SCAN_TABLES if run.config.task == "vision" else PROBE_TABLES
         if _names([run])[0] in scored:
             wanted = (*PROBE_TABLES, CORE)
             numbers[CORE] = _numbers(folder / CORE_FILES[1], (CORE,))[CORE]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.files import sha256_json, write_json, write_text
 from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM, VERDICTS, judge
 from moe_replication.statistics.collect import read_parquet, read_runs
@@ -30,6 +31,13 @@ RULES = (
     "A bound is contradicted by a single run that breaks it. Runs without a counter-example reproduce "
     "it only once the Clopper-Pearson 95 % upper bound of the rate of breaking runs is below the "
     "margin; until then it is inconclusive, however clean the runs look.",
+    "Groups of runs are compared within data sets, whatever their seeds, by the exact permutation test of the "
+    "difference in means or by Fisher's exact test of the share of runs above the threshold; reproduced when the "
+    "two-sided p survives the Holm correction on the claimed side, contradicted on the other, otherwise "
+    "inconclusive. Every run counts as a draw of its own, also those of one condition. Conditions that did not run are "
+    "left out and named.",
+    "A sign claim is judged likewise by the exact sign test over runs; runs on the threshold are dropped. The share "
+    "beside it is of the runs above the threshold. With n runs its p cannot go below 2/2^n.",
     "The exact sign-flip p stands beside each ordering. With n seeds it cannot go below 2/2^n:"
     " at n = 3 that is 0.25, so it cannot reach alpha = 0.05. That is a limit of the design and says "
     "nothing on the effect.",
@@ -55,7 +63,9 @@ small { opacity: .8; }
 """
 
 
-def write_scorecard(results: Path | str, claims: Sequence[dict], scale: str, scale_note: str = "") -> dict:
+def write_scorecard(
+    results: Path | str, claims: Sequence[dict], scale: str, analysis: AnalysisSettings, scale_note: str = ""
+) -> dict:
     """Judge the claims on the collected tables in `results`; write scorecard.json, .md, .html there.
 
     Figure links are relative: ../../figures/{scale}/NAME.png. Returns scorecard.json's content.
@@ -64,7 +74,7 @@ def write_scorecard(results: Path | str, claims: Sequence[dict], scale: str, sca
     curves = read_parquet(results / "curves.parquet", ("paper", "condition", "seed", "epoch"))
     experts = read_parquet(results / "experts.parquet", ("paper", "condition", "seed", "layer"))
     probes = read_parquet(results / "probe-metrics.parquet", ("paper", "condition", "seed"))
-    runs = with_derived(read_runs(results / "runs.parquet"), curves, experts, probes)
+    runs = with_derived(read_runs(results / "runs.parquet"), curves, experts, probes, analysis)
     card = scorecard(claims, runs, curves, scale, scale_note)
     write_json(results / "scorecard.json", card)
     write_text(results / "scorecard.md", as_markdown(card))
@@ -152,6 +162,8 @@ def _numbers(entry: dict) -> tuple[str, str, str]:
         ours = f"{number(entry['effect'])} [{number(entry['ci_low'])}, {number(entry['ci_high'])}]"
     if ours and entry["comparison"] == "bound":
         ours = f"breaking rate {ours}"
+    elif ours and entry["comparison"] == "sign":
+        ours = f"share above {ours}"
     paper = "" if entry["paper_value"] is None else number(entry["paper_value"])
     return ours, str(entry["n"]) if entry["n"] else "", paper
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moe_replication.statistics.claims import Finding
+    from moe_replication.statistics.findings import Finding
+
+
+TESTS = {
+    "paired_t": "Paired t test",
+    "one_sample_t": "One-sample t test",
+    "tost": "TOST",
+    "permutation": "Exact permutation test within data sets",
+    "fisher": "Fisher's exact test within data sets",
+    "sign_test": "Exact sign test",
+}
 
 
 def number(value: float) -> str:
@@ -20,7 +30,7 @@ def sentence(claim: dict, finding: Finding, verdict: str, scale: str) -> str:
     if verdict == "not_run":
         return f"Not run at scale {scale}: {finding.missing}."
     comparison = claim["comparison"]
-    body = _bound(claim, finding) if comparison == "bound" else _estimate(claim, finding)
+    body = {"bound": _bound, "groups": _groups, "sign": _sign}.get(comparison, _estimate)(claim, finding)
     if verdict == "reproduced" and comparison == "bound":
         return f"Reproduced, as far as {finding.n} runs go: {body}."
     return f"{verdict.capitalize()}: {body}."
@@ -37,7 +47,7 @@ def evidence(
     """Tests, corrections, what would settle it, and where the margin comes from."""
     parts = []
     if finding.p is not None:
-        test = {"equivalence": "TOST", "threshold": "One-sample t test"}.get(claim["comparison"], "Paired t test")
+        test = TESTS[claim["test"]]
         if finding.sd == 0:
             test = "All differences are equal, so the exact sign-flip test stands in"
         parts.append(
@@ -84,9 +94,9 @@ def _difference(conditions: list[str]) -> str:
 
 
 def _claimed(claim: dict) -> str:
-    if claim["comparison"] == "threshold":
+    if claim["comparison"] in ("threshold", "sign"):
         return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} {number(claim['threshold'])}"
-    if claim["comparison"] == "ordering":
+    if claim["comparison"] in ("ordering", "groups"):
         return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} zero"
     if claim["comparison"] == "equivalence":
         return f"claimed: within ±{number(claim['margin'])}"
@@ -107,10 +117,45 @@ def _bound(claim: dict, finding: Finding) -> str:
     )
 
 
+def _groups(claim: dict, finding: Finding) -> str:
+    names, metric = (_named(claim["conditions"]), _named(claim["against"])), claim["metric"]
+    if claim["test"] == "fisher":
+        counts = [round(mean * size) for mean, size in zip(finding.means, finding.sizes, strict=True)]
+        each = [
+            f"{count} of {size} runs of {name}" for count, size, name in zip(counts, finding.sizes, names, strict=True)
+        ]
+        found = f"{metric} is above {number(claim.get('threshold', 0))} in {each[0]} and {each[1]}"
+    else:
+        each = [
+            f"{number(mean)} over {size} runs of {name}"
+            for mean, size, name in zip(finding.means, finding.sizes, names, strict=True)
+        ]
+        found = f"mean {metric} is {each[0]} and {each[1]}"
+    return f"{found}, a difference of {number(finding.effect)} within data sets; {_claimed(claim)}"
+
+
+def _sign(claim: dict, finding: Finding) -> str:
+    above = round((finding.effect or 0) * finding.n)
+    return (
+        f"{claim['metric']} is above {number(claim['threshold'])} in {above}, below it in {finding.n - above} and "
+        f"equal to it in {finding.ties} runs of {_named(claim['conditions'])}; {_claimed(claim)}"
+    )
+
+
+def _named(conditions: list[str]) -> str:
+    if len(conditions) <= 3:
+        return ", ".join(conditions)
+    return f"{conditions[0]}, {conditions[1]} and {len(conditions) - 2} more"
+
+
 def _remedy(claim: dict, finding: Finding, needed: int | None) -> str:
     comparison = claim["comparison"]
     if comparison == "bound":
         return f"{needed} runs without a counter-example would settle it."
+    if comparison == "sign" and needed is not None:
+        return f"At least {needed} runs off the threshold, all on one side, would be needed."
+    if comparison in ("groups", "sign"):
+        return "The number of runs that would settle it is not computed for this test."
     if finding.n < 2:
         return "One value has no spread: run at least two seeds."
     if comparison in ("value", "difference"):

@@ -1,0 +1,113 @@
+"""Paper B: ecology and accuracy over the temperature at evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from moe_replication.figures import style
+from moe_replication.figures.ecology import tier_colour
+from moe_replication.figures.ecology_runs import ecology_runs, of_row, set_title, with_means
+from moe_replication.figures.slots import round_marks
+from moe_replication.figures.style import FigureInfo
+from moe_replication.figures.tables import ECOLOGY
+
+ROW = "X2"
+PROBE = "probe-temperature"
+SHARES = "tier_shares"
+SCALARS = ("accuracy", "active_experts", "hard_sample_gradient")
+PANELS = {
+    "accuracy": "test accuracy",
+    "active_experts": "active experts",
+    SHARES: "tiers' shares of\ntop-1 routing",
+    "hard_sample_gradient": "gradient, hardest tenth\nover all samples",
+}
+KEYS = ("condition", "dataset", "data_used", "trained_at", "temperature", "tier")
+OUT = ("source", *KEYS, "seed", "measure", "value", "n", "ci_low", "ci_high")
+
+
+def scan_data(probe: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Columns of OUT: every seed and the mean over seeds of each measure by condition of row X2 and temperature.
+
+    `trained_at` is the temperature of training (its end, where it was annealed); `tier` is null but for tier shares.
+    """
+    trained = of_row(ecology_runs(runs, ("temperature",)), ROW).rename({"temperature": "trained_at"})
+    scans = probe.filter(pl.col("paper") == ECOLOGY)
+    if scans.is_empty() or trained.is_empty():
+        return pl.DataFrame(schema=dict.fromkeys(OUT, pl.String))
+    names = ["condition", "seed", "dataset", "data_used", "trained_at"]
+    scans = scans.join(trained.select(names), on=["condition", "seed"], maintain_order="left")
+    whole = scans.with_columns(tier=pl.lit(None, pl.Int64))
+    tiers = scans.with_columns(tier=pl.int_ranges(pl.col(SHARES).list.len())).explode("tier", SHARES)
+    both = pl.concat([with_means(whole, KEYS, SCALARS), with_means(tiers, KEYS, [SHARES])])
+    return both.select(OUT).sort("condition", "measure", "source", "tier", "seed", "temperature")
+
+
+def panel(ax: Axes, data: pl.DataFrame) -> None:
+    """One measure of one condition: every seed faint, the mean with its band, a colour a tier."""
+    for (tier,), rows in data.group_by("tier", maintain_order=True):
+        colour = style.BLACK if tier is None else tier_colour(tier)
+        for _, seed in rows.filter(pl.col("source") == "run").group_by("seed", maintain_order=True):
+            dots = {"marker": ".", "markersize": 2.5, "linewidth": 0.6, "alpha": 0.55}
+            ax.plot(seed["temperature"], seed["value"], color=colour, **dots)
+        mean = rows.filter(pl.col("source") == "mean").sort("temperature")
+        ax.plot(mean["temperature"], mean["value"], color=colour, linewidth=1.4, zorder=3)
+        band = mean.drop_nulls("ci_low")
+        ax.fill_between(band["temperature"], band["ci_low"], band["ci_high"], color=colour, alpha=0.12, linewidth=0)
+    ax.axvline(data["trained_at"][0], color=style.BLACK, linestyle="--", linewidth=0.8, zorder=1)
+    ax.set_xscale("log")
+    marks = round_marks(data["temperature"].min(), data["temperature"].max())
+    ax.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _limits(ax: Axes, measure: str, data: pl.DataFrame) -> None:
+    """By the seeds, since the band of two seeds may be far wider."""
+    values = data.filter(pl.col("source") == "run")["value"]
+    if measure == SHARES:
+        ax.set_ylim(0, 1)
+    elif measure == "active_experts":
+        ax.set_ylim(0, 1.1 * values.max())
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        margin = max(0.35 * (values.max() - values.min()), 0.02 * abs(values.max()))
+        ax.set_ylim(values.min() - margin, values.max() + margin)
+
+
+def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
+    """b-temperature-scan: accuracy, active experts, tier shares and gradient over the temperature at evaluation."""
+    with style.styled():
+        data = scan_data(tables[PROBE], tables["runs"])
+        if data.is_empty():
+            message = f"no scans of the evaluation temperature at scale {info.scale}"
+            return style.save_empty(message, OUT, out_base)
+        names = data["condition"].unique().sort().to_list()
+        size = {"height": 0.8 + 1.75 * len(names), "rows": len(names), "columns": len(PANELS)}
+        figure, axes = style.panels(width=style.DOUBLE, sharex=True, **size)
+        for row, name in enumerate(names):
+            scan = data.filter(pl.col("condition") == name)
+            for ax, (measure, label) in zip(axes[row], PANELS.items(), strict=True):
+                here = scan.filter(pl.col("measure") == measure)
+                if here.is_empty():
+                    style.say(ax, "not recorded")
+                    continue
+                panel(ax, here)
+                _limits(ax, measure, here)
+                ax.set_ylabel(label, fontsize=7)
+            seeds = style.seeds_text(scan.filter(pl.col("source") == "mean")["n"].to_list())
+            text = f"{name}, {set_title(scan['dataset'][0], scan['data_used'])}, {seeds}"
+            axes[row, 0].set_title(text, loc="left")
+        figure.supxlabel("temperature T at evaluation (log scale)", fontsize=8)
+        tiers = data["tier"].drop_nulls().unique().sort()
+        handles = [Line2D([], [], color=tier_colour(tier), label=f"tier {tier}") for tier in tiers]
+        handles += [
+            Line2D([], [], color=style.BLACK, label="mean, 95 % band"),
+            Line2D([], [], color=style.BLACK, marker=".", markersize=2.5, linewidth=0.6, alpha=0.55, label="one seed"),
+            Line2D([], [], color=style.BLACK, linestyle="--", linewidth=0.8, label="T of training"),
+        ]
+        style.legend_on_top(figure, handles)
+        style.save(figure, data, out_base)

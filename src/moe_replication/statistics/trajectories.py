@@ -1,0 +1,106 @@
+"""What the census of paper B did over the epochs of a run: revival, collapse, starved tiers, overfitting."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.statistics.collect import IDENTITY
+
+KEYS = list(IDENTITY[1:])
+COLUMNS = ("epoch", "dead_experts", "test_accuracy", "test_loss", "val_loss", "tier_share_0")
+
+
+def trajectories(runs: pl.DataFrame, curves: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
+    """One row per run with a census: KEYS and the metrics of dead_course, tier_course and loss_course."""
+    rows = census_rows(runs, curves)
+    tables = (dead_course(rows, analysis), tier_course(rows, analysis), loss_course(rows, analysis))
+    found = tables[0]
+    for table in tables[1:]:
+        found = found.join(table, on=KEYS, how="left", maintain_order="left")
+    return found
+
+
+def census_rows(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `curves` with a census, by run and rising epoch, with the run's `experts` and `tiers`.
+
+    `loss` is the test loss of images and the validation loss of text; COLUMNS that no run recorded are null.
+    """
+    missing = [pl.lit(None, pl.Float64).alias(name) for name in COLUMNS if name not in curves.columns]
+    rows = curves.with_columns(missing).drop_nulls("dead_experts")
+    rows = rows.join(runs.select(*KEYS, "experts", "tiers"), on=KEYS, how="left", maintain_order="left")
+    return rows.with_columns(loss=pl.coalesce("test_loss", "val_loss")).sort(*KEYS, "epoch")
+
+
+def dead_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
+    """Peak of the dead experts, how many of them came back and when, and whether the run collapsed.
+
+    recovery_epoch is the first epoch from which the count never again exceeds the final one, null where the peak is
+    at the end; collapse_epoch the first with at least collapse_share of the experts dead, whatever came after.
+    """
+    dead, epoch = pl.col("dead_experts"), pl.col("epoch")
+    final = dead.last()
+    broken = dead >= analysis.collapse_share * pl.col("experts")
+    return rows.group_by(KEYS, maintain_order=True).agg(
+        dead_experts_revived=dead.max() - final,
+        peak_epoch=epoch.filter(dead == dead.max()).first(),
+        recovery_epoch=epoch.filter(epoch > epoch.filter(dead > final).last()).first(),
+        collapsed=broken.last().cast(pl.Float64),
+        collapse_epoch=epoch.filter(broken).first(),
+        any_dead=(final > 0).cast(pl.Float64),
+    )
+
+
+def with_tiers(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
+    """Census rows with starved_tiers, smallest_tier_share and smallest_relative_share, of the fair share.
+
+    A tier's fair share is its part of the experts; below starved_share of that it starves.
+    """
+    names = _tier_names(rows)
+    fair = [pl.col("tiers").list.get(tier, null_on_oob=True) / pl.col("experts") for tier in range(len(names))]
+    relative = [pl.col(name) / share for name, share in zip(names, fair, strict=True)]
+    starved = [(share < analysis.starved_share).cast(pl.Float64) for share in relative]
+    smallest = pl.min_horizontal(relative)
+    return rows.with_columns(
+        starved_tiers=pl.when(smallest.is_not_null()).then(pl.sum_horizontal(starved)),
+        smallest_tier_share=pl.min_horizontal(names),
+        smallest_relative_share=smallest,
+    )
+
+
+def tier_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
+    """starved_tiers and smallest_tier_share at the end, and each tier's tier_share_gain_* since middle_fraction.
+
+    The gain is over the census nearest to that part of the horizon, null where this is the last one.
+    """
+    epoch = pl.col("epoch")
+    aside = (epoch - analysis.middle_fraction * epoch.max().over(KEYS)).abs()
+    start = epoch.filter(pl.col("aside") == pl.col("aside").min()).first()
+    gains = {
+        name.replace("share", "share_gain"): pl.when(start < epoch.last()).then(
+            pl.col(name).last() - pl.col(name).filter(epoch == start).first()
+        )
+        for name in _tier_names(rows)
+    }
+    ends = [pl.col(name).last() for name in ("starved_tiers", "smallest_tier_share")]
+    marked = with_tiers(rows, analysis).with_columns(aside=aside)
+    return marked.group_by(KEYS, maintain_order=True).agg(*ends, **gains)
+
+
+def loss_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
+    """overfit, the final loss over its lowest; dead_since_best, the experts that died since; late_accuracy_range.
+
+    The range is largest minus smallest test accuracy in the last late_fraction of the horizon, null for one epoch.
+    """
+    dead, epoch, loss = pl.col("dead_experts"), pl.col("epoch"), pl.col("loss")
+    late = pl.col("test_accuracy").filter(epoch >= (1 - analysis.late_fraction) * epoch.max())
+    return rows.group_by(KEYS, maintain_order=True).agg(
+        overfit=loss.last() - loss.min(),
+        dead_since_best=dead.last() - dead.filter(loss == loss.min()).first(),
+        late_accuracy_range=pl.when(late.count() > 1).then(late.max() - late.min()),
+    )
+
+
+def _tier_names(rows: pl.DataFrame) -> list[str]:
+    count = sum(name.startswith("tier_share_") for name in rows.columns)
+    return [f"tier_share_{tier}" for tier in range(count)]

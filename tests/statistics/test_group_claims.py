@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from moe_replication.statistics.claims import judge
+from moe_replication.statistics.hypothesis_tests import holm
+from moe_replication.statistics.scorecard import as_markdown, scorecard
+
+PAPER = "expert-ecology"
+SETS = {
+    "v1": "digits-10",
+    "line-b-0": "digits-10",
+    "v3-e0.30": "digits-100",
+    "v3-e0.545": "digits-100",
+    "v6": "digits-200",
+}
+
+
+def table(values, **columns):
+    """One run a value, seeds 0, 1, ... by condition."""
+    rows = [
+        {"paper": PAPER, "condition": name, "seed": seed, "dataset": SETS[name], "dead_experts": float(value)} | columns
+        for name, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+    return pl.DataFrame(rows)
+
+
+def groups(**keys):
+    return {
+        "id": "b-x",
+        "paper": PAPER,
+        "place": "p",
+        "statement": "s",
+        "metric": "dead_experts",
+        "conditions": ["line-b-0"],
+        "against": ["v1"],
+        "comparison": "groups",
+        "test": "permutation",
+        "direction": "greater",
+        "family": "f",
+        "scales": ["smoke"],
+        "figures": [],
+    } | keys
+
+
+def sign(**keys):
+    claim = groups(comparison="sign", test="sign_test", threshold=4, conditions=["v1", "v6"]) | keys
+    return {key: value for key, value in claim.items() if key != "against"}
+
+
+def verdicts(claims, values, curves=None):
+    return judge(claims if isinstance(claims, list) else [claims], table(values), curves, "smoke")
+
+
+def test_more_dead_experts_in_one_group():
+    """All of 4 above all of 4: 2 of 70 assignments are as far off."""
+    (entry,) = verdicts(groups(), {"line-b-0": [9, 8, 9, 10], "v1": [0, 1, 0, 0]})
+    assert (entry["verdict"], entry["n"], entry["effect"]) == ("reproduced", 8, pytest.approx(8.75))
+    assert entry["p"] == entry["p_corrected"] == entry["p_minimum"] == pytest.approx(2 / 70)
+    assert (entry["against"], entry["kind"], entry["ci_low"]) == (["v1"], "same claim at our scale", None)
+    assert entry["sentence"] == (
+        "Reproduced: mean dead_experts is 9 over 4 runs of line-b-0 and 0.25 over 4 runs of v1, "
+        "a difference of 8.75 within data sets; claimed: above zero."
+    )
+    assert entry["evidence"] == (
+        "Exact permutation test within data sets: p = 0.02857, Holm-corrected over 1 in family f 0.02857."
+    )
+
+
+def test_the_other_side_contradicts():
+    (entry,) = verdicts(groups(direction="less"), {"line-b-0": [9, 8, 9, 10], "v1": [0, 1, 0, 0]})
+    assert entry["verdict"] == "contradicted"
+
+
+def test_three_against_three_cannot_settle_it():
+    (entry,) = verdicts(groups(), {"line-b-0": [9, 8, 10], "v1": [0, 1, 0]})
+    assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", pytest.approx(0.1), None)
+    assert entry["note"] == "cannot reach alpha = 0.05 with these runs, smallest p 0.1"
+    assert "Cannot reach alpha = 0.05 with these runs, smallest p 0.1." in entry["evidence"]
+
+
+def test_runs_are_compared_within_data_sets_only():
+    """digits-100 has more dead experts in both groups; pooled without strata the first group would look better."""
+    claim = groups(conditions=["line-b-0", "v3-e0.30"], against=["v1", "v3-e0.545"])
+    values = {"line-b-0": [2] * 6, "v1": [0] * 2, "v3-e0.30": [12] * 2, "v3-e0.545": [10] * 6}
+    (entry,) = verdicts(claim, values)
+    assert (entry["verdict"], entry["effect"]) == ("reproduced", pytest.approx(2.0))
+    # one of C(8, 2) assignments in each stratum, and none as far off on the other side
+    assert entry["p"] == pytest.approx(1 / 28**2)
+    assert "is 4.5 over 8 runs of line-b-0, v3-e0.30 and 7.5 over 8 runs of v1, v3-e0.545" in entry["sentence"]
+
+
+def test_what_is_left_out_is_named():
+    claim = groups(conditions=["line-b-0", "iso-e0.30-balance", "v6"], against=["v1", "v3-e0.545"])
+    values = {"line-b-0": [9, 8, 9, 10], "v6": [7, 7], "v1": [0, 1, 0, 0]}
+    (entry,) = verdicts(claim, values)
+    assert (entry["verdict"], entry["n"]) == ("reproduced", 8)
+    assert entry["note"] == (
+        "left out, not run or not measured here: iso-e0.30-balance, v3-e0.545; "
+        "left out, as only one group has runs on digits-200: 2 run(s)"
+    )
+
+
+def test_a_group_without_runs_is_not_run():
+    claim = groups(against=["v3-e0.545", "v6"])
+    (entry,) = verdicts(claim, {"line-b-0": [9, 8], "v1": [0]})
+    assert (entry["verdict"], entry["p"]) == ("not_run", None)
+    assert entry["sentence"] == "Not run at scale smoke: no run of v3-e0.545, v6 measured dead_experts."
+    (entry,) = verdicts(claim, {"line-b-0": [9, 8], "v6": [0]})
+    assert entry["sentence"] == "Not run at scale smoke: no data set has runs of both groups."
+
+
+def test_the_share_of_runs_with_a_dead_expert():
+    """Fisher's tea: four of four against none of four is 2/70."""
+    claim = groups(test="fisher")
+    (entry,) = verdicts(claim, {"line-b-0": [9, 1, 2, 1], "v1": [0] * 4})
+    assert (entry["verdict"], entry["effect"], entry["p"]) == ("reproduced", 1.0, pytest.approx(2 / 70))
+    assert "dead_experts is above 0 in 4 of 4 runs of line-b-0 and 0 of 4 runs of v1" in entry["sentence"]
+    assert "Fisher's exact test within data sets: p = 0.02857" in entry["evidence"]
+    # 1 - 0.025^(1/4)
+    assert "none in the second group's 4 run(s) still allows a rate up to 60.2 %" in entry["note"]
+    assert "odds ratio inf (Mantel-Haenszel)" in entry["note"]
+    (entry,) = verdicts(claim | {"threshold": 1}, {"line-b-0": [9, 1, 2, 1], "v1": [0] * 4})
+    assert (entry["verdict"], entry["p"]) == ("inconclusive", pytest.approx(30 / 70))
+    assert entry["sentence"].startswith("Inconclusive: dead_experts is above 1 in 2 of 4 runs")
+
+
+def test_a_group_claim_at_an_epoch_reads_the_curve():
+    values = {"line-b-0": [9, 8, 9, 10], "v1": [0, 1, 0, 0]}
+    later, end = ({name: [count] * 4 for name in values} for count in (3, 0))
+    curves = pl.concat([table(values, epoch=1.0), table(later, epoch=2.0)]).drop("dataset")
+    entries = verdicts([groups(epoch=epoch, family=f"f{epoch}") for epoch in (1, 2, 3)], end, curves)
+    assert [entry["verdict"] for entry in entries] == ["reproduced", "inconclusive", "not_run"]
+    assert entries[1]["effect"] == 0.0
+    assert entries[2]["sentence"].endswith("no run of line-b-0 measured dead_experts at epoch 3.")
+
+
+def test_sign_pools_the_runs_and_drops_those_on_the_threshold():
+    (entry,) = verdicts(sign(), {"v1": [9, 8, 7, 6, 4], "v6": [5, 6, 7, 8, 4]})
+    # eight of eight above: 2/256; Clopper-Pearson from 0.025^(1/8)
+    assert (entry["verdict"], entry["n"], entry["effect"]) == ("reproduced", 8, 1.0)
+    assert (entry["p"], entry["p_minimum"]) == (pytest.approx(2 / 256), 2 / 256)
+    assert (entry["ci_low"], entry["ci_high"]) == (pytest.approx(0.025 ** (1 / 8)), 1.0)
+    assert entry["sentence"] == (
+        "Reproduced: dead_experts is above 4 in 8, below it in 0 and equal to it in 2 runs of v1, v6; claimed: above 4."
+    )
+    assert entry["evidence"].startswith("Exact sign test: p = 0.007812")
+    (other,) = verdicts(sign(direction="less"), {"v1": [9, 8, 7, 6], "v6": [5, 6, 7, 8]})
+    assert other["verdict"] == "contradicted"
+
+
+def test_the_scorecard_says_what_the_numbers_are():
+    runs = table({"v1": [9, 8, 7, 6], "line-b-0": [10, 10, 10, 10]}, mixed_versions=False)
+    text = as_markdown(scorecard([sign(conditions=["v1"]), groups()], runs, None, "smoke"))
+    assert "| share above 1 [0.3976, 1] | 4 |" in text
+    assert "| 2.5 | 8 |" in text
+
+
+def test_five_runs_cannot_settle_a_sign():
+    (entry,) = verdicts(sign(conditions=["v1"]), {"v1": [5] * 5})
+    assert (entry["verdict"], entry["n_needed"], entry["p_minimum"]) == ("inconclusive", 6, 0.0625)
+    assert "Cannot reach alpha = 0.05 with these runs, smallest p 0.0625." in entry["evidence"]
+    assert "At least 6 runs off the threshold, all on one side, would be needed." in entry["evidence"]
+    (mixed,) = verdicts(sign(conditions=["v1"]), {"v1": [5, 3] * 5})
+    assert (mixed["verdict"], mixed["n_needed"], mixed["effect"]) == ("inconclusive", None, 0.5)
+
+
+def test_runs_that_all_lie_on_the_threshold():
+    (entry,) = verdicts(sign(conditions=["v1"]), {"v1": [4, 4]})
+    assert (entry["verdict"], entry["n"], entry["effect"], entry["p"]) == ("inconclusive", 0, None, 1.0)
+    assert "above 4 in 0, below it in 0 and equal to it in 2 runs of v1" in entry["sentence"]
+
+
+def test_a_sign_claim_needs_all_its_conditions():
+    (entry,) = verdicts(sign(), {"v1": [5, 5]})
+    assert entry["sentence"] == "Not run at scale smoke: no run of v6."
+
+
+def test_holm_takes_the_exact_tests_with_the_rest_of_the_family():
+    values = {"line-b-0": [9, 8, 9, 10], "v1": [0, 1, 0, 2], "v6": [5] * 8}
+    ordering = groups(comparison="ordering", test="paired_t", conditions=["line-b-0", "v1"])
+    claims = [groups(), groups(test="fisher"), sign(conditions=["v6"]), ordering]
+    entries = verdicts([claim | {"id": f"b-{index}"} for index, claim in enumerate(claims)], values)
+    assert [entry["p_corrected"] for entry in entries] == pytest.approx(holm([entry["p"] for entry in entries]))
+    # alone 2/70 would do
+    assert entries[0]["p_corrected"] == pytest.approx(4 / 70)
+    assert [entry["verdict"] for entry in entries] == ["inconclusive", "inconclusive", "reproduced", "reproduced"]
+    (alone,) = verdicts(groups(), values)
+    assert alone["verdict"] == "reproduced"
