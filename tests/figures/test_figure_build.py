@@ -7,39 +7,42 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from figures.paper_b_tables import paper_b_tables
 from moe_replication.config import load_project
 from moe_replication.config.figures import TABLES
 from moe_replication.errors import BadInput
 from moe_replication.figures.build import draw_figure
-from moe_replication.statistics.collect import collect
 from moe_replication.statistics.probes import LABELS, STACKED
 
 ROOT = Path(__file__).parents[2]
-FIGURES = load_project(ROOT, {"scale": "smoke"}).figures
+PROJECT = load_project(ROOT, {"scale": "smoke"})
+FIGURES = PROJECT.figures
 OF_PROBES = [name for name, entry in FIGURES.items() if all(table.startswith("probe-") for table in entry.tables)]
 
 
 @pytest.fixture
-def collected(finished_results, paper_a_tables):
-    """Results of both papers: collected records of B, every condition of A."""
-    results = finished_results / "results"
-    folder = results / "smoke"
-    collect(sorted((folder / "runs").glob("expert-ecology/*/seed-*")), folder)
-    for name, table in paper_a_tables.items():
-        path = folder / f"{name}.parquet"
-        both = [pl.read_parquet(path), table] if path.exists() else [table]
-        pl.concat(both, how="diagonal_relaxed").write_parquet(path)
-    for name, schema in STACKED.items():
-        pl.DataFrame(schema=LABELS | schema).write_parquet(folder / f"probe-{name}.parquet")
-    return results
+def collected(tmp_path, paper_a_tables):
+    """Results of every condition of both papers; the probes of paper A are empty."""
+    folder = tmp_path / "results" / "smoke"
+    folder.mkdir(parents=True)
+    tables = {f"probe-{name}": [pl.DataFrame(schema=LABELS | schema)] for name, schema in STACKED.items()}
+    for made in (paper_a_tables, paper_b_tables(PROJECT)):
+        for name, table in made.items():
+            tables.setdefault(name, []).append(table)
+    for name, parts in tables.items():
+        pl.concat(parts, how="diagonal_relaxed").write_parquet(folder / f"{name}.parquet")
+    return folder.parent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_draws_all_its_files(collected, tmp_path, name):
-    files = draw_figure(name, FIGURES, "smoke", collected, tmp_path, ROOT)
-    assert {file.name for file in (tmp_path / "smoke").iterdir()} == {file.name for file in files}
-    assert name in OF_PROBES or pl.read_csv(tmp_path / "smoke" / f"{name}.csv", infer_schema_length=None).height >= 4
+    files = draw_figure(name, FIGURES, "smoke", collected, tmp_path / "figures", ROOT)
+    assert {file.name for file in (tmp_path / "figures" / "smoke").iterdir()} == {file.name for file in files}
+    assert (
+        name in OF_PROBES
+        or pl.read_csv(tmp_path / "figures" / "smoke" / f"{name}.csv", infer_schema_length=None).height >= 4
+    )
 
 
 @pytest.mark.slow
