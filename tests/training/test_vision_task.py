@@ -1,0 +1,133 @@
+"""What a vision run of paper B draws, counts and records, on a small made image set."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from moe_replication.config.run import RunConfig
+from moe_replication.data.images import write_image_set
+from moe_replication.ecology.control_number import control_number
+from moe_replication.ecology.losses import NAMES
+from moe_replication.errors import BadInput
+from moe_replication.routing.update import end_step
+from moe_replication.training.vision import VisionTask
+
+IMAGES, BATCH = 100, 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    splits = [
+        (generator.integers(0, 255, (count, 8, 8, 1), dtype=np.uint8), generator.integers(0, 10, count))
+        for count in (IMAGES, 60)
+    ]
+    write_image_set(folder, "digits-10", *splits, classes=10, source="random, for tests")
+    return folder
+
+
+def _task(folder, config: RunConfig, *, micro: int = BATCH, epochs: int = 4, **ecology: object) -> VisionTask:
+    training = dataclasses.replace(config.training, batch_size=BATCH, micro_batch_size=micro, epochs=epochs)
+    weights = dataclasses.replace(config.ecology, **ecology)
+    task = VisionTask(dataclasses.replace(config, training=training, ecology=weights), folder, seed=3)
+    task.use(task.model, torch.device("cpu"))
+    return task
+
+
+@pytest.mark.parametrize("micro", [BATCH, 8])
+def test_random_warm_up_draws_once_for_the_whole_batch(smoke, folder, micro):
+    whole = _task(folder, smoke["v5-random-warmup"], random_warmup_fraction=1.0)
+    (expected,) = (whole.random_logits(0, batch.first, len(batch.inputs)) for batch in whole.micro_batches(0))
+    task = _task(folder, smoke["v5-random-warmup"], micro=micro, random_warmup_fraction=1.0)
+    parts = [task.random_logits(0, batch.first, len(batch.inputs)) for batch in task.micro_batches(0)]
+    assert torch.equal(torch.cat(parts), expected)
+    assert not torch.equal(task.random_logits(1, 0, BATCH), expected)
+
+
+def test_random_warm_up_ends_with_its_fraction(smoke, folder):
+    task = _task(folder, smoke["v5-random-warmup"], random_warmup_fraction=0.25)
+    assert task.steps == 16
+    assert [task.random_logits(step, 0, 1) is not None for step in (0, 3, 4, 15)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("micro", [BATCH, 8])
+def test_silence_counts_steps_in_which_no_pass_used_an_expert(smoke, folder, micro):
+    task = _task(folder, smoke["v1"], micro=micro)
+    used = []
+    for step in range(3):
+        chosen = [task.loss(batch, step).routing[0].selection.mask_NE for batch in task.micro_batches(step)]
+        used.append(torch.cat(chosen).any(dim=0).numpy())
+        task.end_step()
+    expected = [next((n for n, row in enumerate(reversed(used)) if row[expert]), 3) for expert in range(16)]
+    assert task.silence.current_E.tolist() == expected
+
+
+def test_every_term_is_recorded_unweighted_and_weighted(smoke, folder):
+    task = _task(folder, smoke["v6"])
+    (batch,) = task.micro_batches(0)
+    output = task.loss(batch, 0)
+    ecology = task.config.ecology
+    weights = {name: getattr(ecology, f"{name}_weight") for name in NAMES} | {"entropy": -ecology.entropy_weight}
+    for name in NAMES:
+        expected = weights[name] * output.parts[f"loss_{name}"].item()
+        assert output.parts[f"weighted_loss_{name}"].item() == pytest.approx(expected)
+    total = output.parts["loss_task"] + sum(output.parts[f"weighted_loss_{name}"] for name in NAMES)
+    assert output.loss.item() == pytest.approx(total.item())
+
+
+def test_epochs_record_the_annealed_temperature_and_its_control_number(smoke, folder):
+    task = _task(folder, smoke["v6"], annealing_start=4.0, annealing_fraction=0.5)
+    ecology, rows = task.config.ecology, {step: task.evaluate(step)[0] for step in (4, 8, 16)}
+    # 16 steps: T falls from 4 to 2 over the first 8; the row of an epoch tells its last step
+    assert [rows[step]["temperature"] for step in (4, 8, 16)] == pytest.approx([3.25, 2.25, 2.0])
+    for row in rows.values():
+        weights = (ecology.entropy_weight, ecology.oracle_weight, ecology.balance_weight)
+        assert row["control_number"] == pytest.approx(control_number(row["temperature"], *weights))
+
+
+@pytest.mark.parametrize("condition", ["v1", "cross-et-e0.30", "cross-ec-e0.30"])
+def test_census_counts_first_choices_and_assignments(smoke, folder, condition):
+    task = _task(folder, smoke[condition])
+    for step in range(3):
+        (batch,) = task.micro_batches(step)
+        task.loss(batch, step).loss.backward()
+        for layer in task.moe_layers():
+            end_step(layer.state, task.config.routing, beta=0.5)
+        task.end_step()
+    row, experts = task.evaluate(3)
+    images, labels = task.images.test(np.arange(60))
+    with torch.no_grad():
+        task.model.eval()
+        output = task.model(images, task.evaluation_context(60))
+    mask, logits = output.selection.mask_NE, output.logits_NE
+    pairs = zip(mask.numpy(), logits.numpy(), strict=True)
+    first = [max(np.flatnonzero(m), key=lambda expert, z=z: z[expert]) if m.any() else None for m, z in pairs]
+    shares = [first.count(expert) / 60 for expert in range(16)]
+    assert [one["usage"] for one in experts] == pytest.approx(shares)
+    assert row["dead_experts"] == sum(share < 0.01 for share in shares)
+    assigned = mask.sum(dim=0).numpy()
+    assert row["dead_experts_assigned"] == (assigned < 0.01 * assigned.sum()).sum()
+    assert row["test_accuracy"] == pytest.approx((output.y.argmax(1) == labels).float().mean().item())
+
+
+def test_routing_stays_in_float32_under_mixed_precision(smoke, folder):
+    task = _task(folder, smoke["v1"])
+    task.model.bfloat16()
+    (batch,) = task.micro_batches(0)
+    assert batch.inputs.dtype == torch.bfloat16
+    output = task.loss(batch, 0).routing[0]
+    assert output.logits_NE.dtype == output.selection.gates_NE.dtype == output.y.dtype == torch.float32
+    assert output.x_ND.dtype == torch.bfloat16
+
+
+def test_images_that_choose_by_cut_off_need_the_whole_batch_as_pool(smoke):
+    config = smoke["cross-et-e0.30"]
+    with pytest.raises(BadInput, match=r"needs routing\.pool = batch and engine\.world_size = 1"):
+        dataclasses.replace(config, routing=dataclasses.replace(config.routing, pool=64))
+    with pytest.raises(BadInput, match=r"random_warmup_fraction = 0\.1 is for softmax_top_k"):
+        dataclasses.replace(config, ecology=dataclasses.replace(config.ecology, random_warmup_fraction=0.1))
