@@ -128,3 +128,11 @@ def test_a_scale_without_runs_to_fit_on_gets_a_sentence(tmp_path, runs, quick, d
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1
     draw({"runs": pl.DataFrame({"paper": ["expert-threshold"], "condition": ["et"]})}, quick, tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("dead", [0.0, 3.0])
+def test_the_same_outcome_everywhere_still_gives_scores(tmp_path, quick, dead):
+    held_out.draw({"runs": matrix(lambda row, draw: dead)}, quick, tmp_path / "figure")
+    data = pl.read_csv(tmp_path / "figure.csv")
+    assert set(data["kind"]) == {"fit", "score"}
+    assert data.filter(pl.col("kind") == "score")["dead_share"].unique().to_list() == [float(dead > 0)]

@@ -45,7 +45,8 @@ LOOKS = {
     CONSTANT: Look(colour=style.GREY, marker="x", line=":"),
 }
 DRAWN = ("runs", "conditions", "dead_share", "undefined", "auc", "brier", "brier_low", "brier_high", "note")
-OUT = ("kind", "test_set", "name", "predictor", "false_positive_rate", "true_positive_rate", *DRAWN)
+RATES = ("false_positive_rate", "true_positive_rate")
+OUT = ("kind", "test_set", "name", "predictor", *RATES, *DRAWN)
 # Column of the scores -> heading of the table; those with an interval have _low and _high beside them.
 HEADER = {
     "name": "scored on",
@@ -80,7 +81,8 @@ def figure_data(result: HeldOut) -> pl.DataFrame:
         conditions=pl.col("condition").n_unique().cast(pl.Int64),
         dead_share=pl.col("any_dead").mean(),
     )
-    parts = [fitted.head(1), result.scores.with_columns(kind=pl.lit("score"))]
+    no_points = pl.DataFrame(schema=dict.fromkeys(RATES, pl.Float64))
+    parts = [fitted.head(1), result.scores.with_columns(kind=pl.lit("score")), no_points]
     tested = result.predictions.filter(pl.col("half") == "test")
     for (name, predictor), rows in tested.group_by("dataset", "predictor", maintain_order=True):
         outcome = rows["any_dead"].to_numpy()
@@ -89,7 +91,7 @@ def figure_data(result: HeldOut) -> pl.DataFrame:
             if predictor == RULE:
                 called = rows["predicted"].to_numpy() == 1
                 points = [[called[~outcome].mean(), called[outcome].mean()]]
-            frame = pl.DataFrame(points, schema=["false_positive_rate", "true_positive_rate"], orient="row")
+            frame = pl.DataFrame(points, schema=list(RATES), orient="row")
             labels = {"kind": "roc", "test_set": name, "predictor": predictor}
             parts.append(frame.with_columns(pl.lit(value).alias(key) for key, value in labels.items()))
     return pl.concat(parts, how="diagonal")
