@@ -137,6 +137,18 @@ def test_prepared_data_has_the_last_word(scratch):
     assert before["v1"].steps == 12 * epochs["v1"]
 
 
+def test_a_part_of_the_images_at_fewer_pixels_costs_less(scratch):
+    project = load_project(scratch, {"scale": "cifar", "conditions": ["v1"]})
+    (row,) = make_plan(project).conditions
+    # 10,000 images in 79 batches of 128, 12 epochs; the census takes 2,000
+    assert (row.horizon.steps, row.horizon.samples) == (948, 948 * 128)
+    assert (row.horizon.evaluations, row.horizon.evaluation_samples) == (12, 2000)
+    path = scratch / "config/scales/cifar.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("pooling: 2", "pooling: 1"), encoding="utf-8")
+    (whole,) = make_plan(load_project(scratch, {"scale": "cifar", "conditions": ["v1"]})).conditions
+    assert whole.forward.encoder == pytest.approx(4 * row.forward.encoder, rel=0.01)
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_text_fits_120_columns(scale):
     plan = make_plan(load_project(ROOT, {"scale": scale}))

@@ -150,7 +150,8 @@ def _condition_json(row: ConditionPlan) -> dict:
 def _condition_plan(project: Project, paper: str, condition: Condition, assumptions: Assumptions) -> ConditionPlan:
     config, device = condition.config, assumptions.device
     images = _image_set(config, assumptions)
-    sides = (images.height, images.width) if images else (0, 0)
+    pooling = config.data.pooling or 1
+    sides = (images.height // pooling, images.width // pooling) if images else (0, 0)
     model = meta_model(config, images)
     total, active = parameter_counts(model)
     forward = forward_flops(model, config, sides)
@@ -186,8 +187,9 @@ def run_horizon(config: RunConfig, data: Path, assumptions: Assumptions) -> Hori
     if config.task == "vision":
         images = _image_set(config, assumptions)
         count, test = (manifest["counts"][s] for s in ("train", "test")) if manifest else (images.train, images.test)
-        epoch, per_step = math.ceil(count / training.batch_size), training.batch_size
         stored = (count + test) * images.height * images.width * images.channels
+        count, test = min(count, config.data.train_images or count), min(test, config.data.test_images or test)
+        epoch, per_step = math.ceil(count / training.batch_size), training.batch_size
     else:
         limit, length = config.data.train_tokens, config.data.sequence_length
         whole = assumptions.text_tokens.get(config.data.set, limit)
