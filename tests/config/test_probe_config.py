@@ -49,10 +49,9 @@ def test_a_wrong_size_is_named(project_root, block, message):
 
 def test_jobs_take_the_seeds_of_a_condition():
     project = load_project(ROOT, {"scale": "cpu", "seeds": [0, 1], "conditions": ["et", "tc", "l1", "v1", "v3-e0.30"]})
-    settings = probe_settings(ROOT, "cpu")
     assert {run.condition for run in probed_runs(project)} == {"et", "tc"}
-    assert {run.condition for run in scanned_runs(project, settings)} == {"v1"}
-    jobs = {job.runs[0].condition: job for job in probe_jobs(project, settings)}
+    assert {run.condition for run in scanned_runs(project)} == {"v1"}
+    jobs = {job.runs[0].condition: job for job in probe_jobs(project)}
     assert set(jobs) == {"et", "tc", "v1"}
     assert (jobs["v1"].command, jobs["v1"].manifest) == ("scan", "data/images/digits-10/manifest.json")
     assert jobs["v1"].files[:2] == [
@@ -66,5 +65,5 @@ def test_jobs_take_the_seeds_of_a_condition():
 
 def test_one_job_a_run_where_runs_train_alone_on_public_text():
     project = load_project(ROOT, {"scale": "paper", "conditions": ["et"], "papers": ["expert-threshold"]})
-    assert [len(job.runs) for job in probe_jobs(project, probe_settings(ROOT, "paper"))] == [1, 1, 1]
+    assert [len(job.runs) for job in probe_jobs(project)] == [1, 1, 1]
     assert domains_folder("data", project.runs[0]) == Path("data/domains/public")

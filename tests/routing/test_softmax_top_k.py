@@ -32,7 +32,7 @@ def test_gates_of_the_top_two(routing, renormalize, temperature, gates):
     torch.testing.assert_close(selection.gates_NE, torch.tensor(gates))
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("temperature", [0.1, 5.0])
 def test_temperature_never_changes_who_is_chosen(routing, temperature):
     assert torch.equal(_select(routing(top_k=1), temperature=temperature).mask_NE, _select(routing(top_k=1)).mask_NE)
 

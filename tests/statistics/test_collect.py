@@ -161,3 +161,12 @@ def test_lists_that_cannot_be_pooled_are_refused(write_run, tmp_path):
     with pytest.raises(BadInput, match="no run directories"):
         collect([], tmp_path)
     assert not (tmp_path / "runs.parquet").exists()
+
+
+def test_titles_and_rows_are_todays(write_run, tmp_path):
+    """They are words of the matrix: a run does not depend on them."""
+    directory = write_run(tmp_path, "expert-ecology", "v1", 0)
+    labels = {("expert-ecology", "v1"): {"title": "another title", "rows": ["V1", "X9"]}}
+    collect([directory], tmp_path / "out", labels)
+    row = pl.read_parquet(tmp_path / "out/runs.parquet").row(0, named=True)
+    assert (row["title"], row["rows"]) == ("another title", ["V1", "X9"])

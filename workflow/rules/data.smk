@@ -48,7 +48,6 @@ rule images:
     priority: 80
     params:
         root=lambda wildcards: PROJECT.roots.get(wildcards.name),
-        max_corrupt=PROJECT.max_corrupt_images,
         code=code_version(*IMAGE_CODE),
     message:
         "image set {wildcards.name}"

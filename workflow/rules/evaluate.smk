@@ -6,8 +6,9 @@ from moe_replication.config.fingerprint import config_version
 from moe_replication.config.figures import COLLECTED_PROBES as COLLECTED_NAMES
 from moe_replication.config.probe import probe_jobs, probe_settings
 
-SETTINGS = probe_settings(PROJECT.root, SCALE)
-PROBE_SETTINGS = config_version(asdict(SETTINGS))
+SETTINGS = asdict(probe_settings(PROJECT.root, SCALE))
+SCAN_SETTINGS = config_version({"scan_temperatures": SETTINGS.pop("scan_temperatures")})
+PROBE_SETTINGS = config_version(SETTINGS)
 PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.py"] + [
     f"evaluation/{name}.py"
     for name in (
@@ -22,10 +23,10 @@ PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.p
         "checkpoints",
     )
 ]
-SCAN_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/image_input.py"] + [
-    f"evaluation/{name}.py" for name in ("temperature_scan", "checkpoints")
+SCAN_CODE = ["statistics/probe_tables.py"] + [
+    f"evaluation/{name}.py" for name in ("temperature_scan", "probe", "checkpoints")
 ]
-PROBE_JOBS = list(probe_jobs(PROJECT, SETTINGS))
+PROBE_JOBS = list(probe_jobs(PROJECT))
 COLLECTED_PROBES = [f"{RESULTS}/{name}.parquet" for name in COLLECTED_NAMES]
 
 for probe_job in PROBE_JOBS:
@@ -44,7 +45,7 @@ for probe_job in PROBE_JOBS:
         resources:
             gpu=PROJECT.scale.gpus_per_process,
         params:
-            settings=PROBE_SETTINGS,
+            settings=SCAN_SETTINGS if probe_job.command == "scan" else PROBE_SETTINGS,
             command=probe_job.command,
             code=code_version(*(SCAN_CODE if probe_job.command == "scan" else PROBE_CODE)),
         message:

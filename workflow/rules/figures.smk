@@ -12,7 +12,8 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
         input:
             sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in figure.tables}),
             "config/paper_values.yaml",
-            ANALYSIS_FILE,
+            # The definitions are paper B's.
+            ANALYSIS_FILE if any(name.startswith("b-") for name in drawn) else [],
         output:
             [
                 report(

@@ -14,6 +14,7 @@ rule collect:
         f"{LOGS}/collect.log",
     params:
         scale=SCALE,
+        labels=sorted(map(str, PROJECT.labels.items())),
         code=code_version("statistics/collect.py"),
     message:
         "collect the run records"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moe_replication.cli.common import Form, Overrides, Scale, check_current, read_project, results_folder, say, show
-from moe_replication.config.probe import probe_settings, probed_runs, scanned_runs
+from moe_replication.config.probe import probed_runs, scanned_runs
 
 commands = typer.Typer()
 
@@ -24,8 +24,7 @@ def collect_probes(scale: Scale = None, overrides: Overrides = None) -> None:
     from moe_replication.statistics.probes import collect_probes as stack_probes
 
     project = read_project(scale, overrides)
-    settings = probe_settings(project.root, project.scale.name)
-    runs = (*probed_runs(project), *scanned_runs(project, settings))
+    runs = (*probed_runs(project), *scanned_runs(project))
     stack_probes(project.root, runs, core_runs(project, core_settings(project.root)), results_folder(project))
     say(f"collected the probes of {len(runs)} runs into {results_folder(project)}")
 
@@ -41,7 +40,7 @@ def collect(scale: Scale = None, overrides: Overrides = None) -> None:
     project = read_project(scale, overrides)
     for run in project.runs:
         check_current(project, run)
-    for warning in collect_records([run.folder for run in project.runs], results_folder(project)):
+    for warning in collect_records([run.folder for run in project.runs], results_folder(project), project.labels):
         say(warning)
     say(f"collected {len(project.runs)} runs into {results_folder(project)}")
 

@@ -14,6 +14,7 @@ from moe_replication.config.project import Project, Run
 from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
 METRICS_FILE = "metrics.json"
+SCANNED_ROW = "X2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,6 @@ class ProbeSettings:
     shift_seed: int
     token_map_samples: int
     token_map_tokens: int
-    scan_conditions: tuple[str, ...]
     scan_temperatures: tuple[float, ...]
 
 
@@ -64,17 +64,17 @@ def probed_runs(project: Project) -> tuple[Run, ...]:
     return tuple(run for run in project.runs if run.config.task == "language" and run.config.ecology is None)
 
 
-def scanned_runs(project: Project, settings: ProbeSettings) -> tuple[Run, ...]:
-    """Paper B's vision models whose evaluation temperature is scanned (X2)."""
+def scanned_runs(project: Project) -> tuple[Run, ...]:
+    """Paper B's vision models of experiment X2, whose evaluation temperature is scanned."""
     return tuple(
-        run for run in project.runs if run.config.task == "vision" and run.condition in settings.scan_conditions
+        run for run in project.runs if run.config.task == "vision" and SCANNED_ROW in project.condition(run).rows
     )
 
 
-def probe_jobs(project: Project, settings: ProbeSettings) -> Iterator[ProbeJob]:
+def probe_jobs(project: Project) -> Iterator[ProbeJob]:
     """Every probed or scanned run in one job of the size that the scale's `job` says."""
     groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in (*probed_runs(project), *scanned_runs(project, settings)):
+    for run in (*probed_runs(project), *scanned_runs(project)):
         key = (run.paper, run.config.task) if project.scale.job == "paper" else (run.paper, run.condition)
         groups.setdefault(key, []).append(run)
     for runs in groups.values():

@@ -13,6 +13,7 @@ from pathlib import Path
 from moe_replication.config.claims import check_claims, load_claims
 from moe_replication.config.figures import FigureEntry, read_figures
 from moe_replication.config.fingerprint import config_version
+from moe_replication.config.image_sizes import check_image_sizes
 from moe_replication.config.overlays import Leaf, lay_over, origins, read_layer, values
 from moe_replication.config.overrides import read_settings
 from moe_replication.config.recipes import check_recipe, recipe_tree
@@ -129,6 +130,15 @@ class Project:
         """Every figure of the chosen papers by name."""
         return {name: entry for paper in self.papers.values() for name, entry in paper.figures.items()}
 
+    @property
+    def labels(self) -> dict[tuple[str, str], dict[str, object]]:
+        """Title and rows of every condition, by paper and name: words that no run depends on."""
+        return {
+            (paper.name, name): {"title": condition.title, "rows": list(condition.rows)}
+            for paper in self.papers.values()
+            for name, condition in paper.conditions.items()
+        }
+
     def condition(self, run: Run) -> Condition:
         """The row of the matrix that a run belongs to."""
         return self.papers[run.paper].conditions[run.condition]
@@ -228,6 +238,8 @@ def _paper(root: Path, paper: dict, scale: dict, roots: dict[str, str | None], r
     schema = root / SCHEMAS / "run.schema.yaml"
     chosen = [key for key in paper["conditions"] if _matches(key, section["conditions"])]
     conditions = {key: _condition(paper, key, scale, roots, schema, recipe) for key in chosen}
+    for key, condition in conditions.items():
+        check_image_sizes(root, condition.config, f"condition {key} of {name} at scale {scale['scale']}")
     return Paper(
         name=name, figures=read_figures(paper["figures"], source), known_conditions=tuple(paper["conditions"]),
         conditions=conditions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,10 @@ TABLE_TYPES = {
 }
 
 
+# (paper, condition) -> title and rows.
+Labels = Mapping[tuple[str, str], Mapping[str, object]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One verified run directory: its row of runs.parquet and its two tables."""
@@ -116,12 +120,15 @@ class Record:
     experts: pl.DataFrame
 
 
-def collect(directories: Iterable[Path | str], out: Path | str) -> list[str]:
+def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels | None = None) -> list[str]:
     """Verify the run directories and write runs, curves and experts (.parquet) into `out`.
 
+    `labels` are today's title and rows of conditions, which stand above those that a record was written with.
     Returns warning lines (empty when every pooled run has the same version). BadInput names a faulty file.
     """
     records = [read_record(Path(directory)) for directory in directories]
+    for record in records:
+        record.row.update((labels or {}).get((record.row["paper"], record.row["condition"]), {}))
     if not records:
         raise BadInput("no run directories to collect; train some runs first")
     runs = runs_table([record.row for record in records])
