@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from moe_replication.data.hub_images import make_hub_set
+from moe_replication.data.hub_images import HUB_SETS, make_hub_set
 from moe_replication.data.images import ImageSet
 from moe_replication.errors import BadInput
 
@@ -198,3 +199,10 @@ def test_hub_failure_is_one_line_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(BadInput, match=r"does not load \(offline mode is on\); set data\.roots\.cifar10"):
         make_hub_set(tmp_path / "out", "cifar10", {"cifar10": None})
+
+
+def test_an_incomplete_copy_is_refused(tmp_path, monkeypatch, roots):
+    monkeypatch.setitem(HUB_SETS, "cifar10", dataclasses.replace(HUB_SETS["cifar10"], sizes=(3, 10)))
+    with pytest.raises(BadInput, match=r"cifar10: the test split has 1 of 10 images; the copy is incomplete"):
+        make_hub_set(tmp_path / "out", "cifar10", roots)
+    assert not (tmp_path / "out" / "manifest.json").exists()

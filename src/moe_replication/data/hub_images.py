@@ -21,7 +21,7 @@ from moe_replication.errors import BadInput
 class HubSet:
     """Where a set lives on the hub, `revision` being a commit, and how its tables are built.
 
-    `side` is the images' edge in pixels. `tree` and `test_folder` are names in the layout of class folders:
+    `side` is the images' edge in pixels, `sizes` the published numbers of training and test images. `tree` and `test_folder` are names in the layout of class folders:
     tree/train/CLASS and tree/test_folder.
     """
 
@@ -32,6 +32,7 @@ class HubSet:
     label: str
     classes: int
     side: int
+    sizes: tuple[int, int]
     tree: str
     test_split: str = "test"
     test_folder: str = "test"
@@ -47,6 +48,7 @@ HUB_SETS = {
         label="label",
         classes=10,
         side=32,
+        sizes=(50_000, 10_000),
         tree="cifar10",
     ),
     "cifar100": HubSet(
@@ -57,6 +59,7 @@ HUB_SETS = {
         label="fine_label",
         classes=100,
         side=32,
+        sizes=(50_000, 10_000),
         tree="cifar100",
     ),
     "tiny-imagenet": HubSet(
@@ -67,6 +70,7 @@ HUB_SETS = {
         label="label",
         classes=200,
         side=64,
+        sizes=(100_000, 10_000),
         tree="tiny-imagenet-200",
         test_split="valid",
         test_folder="val",
@@ -103,6 +107,13 @@ def make_hub_set(
         test = _decode_table(f"{name} {spec.test_split}", spec, held_out, max_corrupt)
         place = f"the hub at {spec.revision}" if root is None else "local parquet files"
         source = f"{spec.repository} ({spec.configuration}), {place}"
+    for split, part, size in zip(("train", "test"), (train, test), spec.sizes, strict=True):
+        found = len(part.images) + len(part.dropped)
+        if found < size:
+            raise BadInput(
+                f"data.roots.{name}: the {split} split has {found:,} of {size:,} images; the copy is incomplete,"
+                " unpack or download it again"
+            )
     facts["dropped"] = {
         split: {"count": len(part.dropped), "names": list(part.dropped)}
         for split, part in (("train", train), ("test", test))
