@@ -21,8 +21,8 @@ from moe_replication.errors import BadInput
 class HubSet:
     """Where a set lives on the hub, `revision` being a commit, and how its tables are built.
 
-    `side` is the images' edge in pixels, `sizes` the published numbers of training and test images. `tree` and `test_folder` are names in the layout of class folders:
-    tree/train/CLASS and tree/test_folder.
+    `side` is the images' edge in pixels, `sizes` the published numbers of training and test images. `tree` and
+    `test_folder` are names in the layout of class folders: tree/train/CLASS and tree/test_folder.
     """
 
     repository: str
