@@ -6,6 +6,8 @@ PYTHON ?= $(shell PATH="$$(printf %s "$$PATH" | tr : '\n' | grep -v '^$(CURDIR)/
 # Overrides of config.yaml, for example CONFIG="papers=expert-ecology seeds=[0,1]"; further snakemake options in ARGS.
 CONFIG ?=
 ARGS ?=
+# A file of `moe-replication export`, for make report.
+BUNDLE ?=
 # Where a CPU-only build of torch is offered, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu.
 TORCH_INDEX ?=
 
@@ -20,7 +22,7 @@ SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/p
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'"
+	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'  BUNDLE=file"
 
 env: $(READY) ## Create .venv from requirements.lock
 
@@ -49,14 +51,34 @@ plan: $(READY) ## Show what replicate would take and do at SCALE, and run nothin
 	@echo
 	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
 
-report: $(READY) ## Write results/SCALE/report.html from a finished DAG
+# Of a bundle: a project of its own, and an environment without torch where .venv is not there.
+READER := $(if $(wildcard $(READY)),$(VENV),build/reader)
+FRESH := build/report/$(basename $(basename $(notdir $(BUNDLE))))
+
+ifneq ($(BUNDLE),)
+report: $(READER)/.ready
+	rm -rf $(FRESH)
+	@$(READER)/bin/moe-replication import $(BUNDLE) --into $(FRESH)
+	@mkdir -p $(FRESH)/logs && cd $(FRESH) && export PATH="$(CURDIR)/$(READER)/bin:$$PATH" \
+	  && snakemake --workflow-profile workflow/profiles/default --cores $(CORES) $(ARGS) \
+	  && { snakemake --workflow-profile workflow/profiles/default --report report.html > logs/report.log 2>&1 \
+	  || { tail -n 5 logs/report.log; exit 1; }; }
+	@echo "Report     $(FRESH)/report.html   (scorecard and tables in results/, pictures in figures/)"
+else
+report: $(READY) ## Write results/SCALE/report.html from a finished DAG; with BUNDLE=file, rebuild all from that file
 	@mkdir -p logs/$(SCALE)
 	@$(SNAKEMAKE) --cores $(CORES) --report results/$(SCALE)/report.html > logs/$(SCALE)/report.log 2>&1 \
 	  || { tail -n 5 logs/$(SCALE)/report.log; exit 1; }
+endif
 
-ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 \
-	  --backend-store-uri sqlite:///results/$(SCALE)/mlflow.db
+build/reader/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv build/reader
+	build/reader/bin/pip install --quiet --constraint requirements.lock --editable ".[report]"
+	@touch $@
+
+ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000, with the losses of running ones
+	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	  $(BIN)/moe-replication ui --scale $(SCALE) "$$@"
 
 test: lint ## Lint and run every test, the smoke scale end to end included
 	$(BIN)/pytest -m "not slow" -n 2

@@ -15,6 +15,7 @@ COMMANDS = (
     "prepare images",
     "prepare domains",
     "train",
+    "scan",
     "core",
     "generate",
     "collect",
@@ -22,7 +23,11 @@ COMMANDS = (
     "claims",
     "figure",
     "track",
+    "ui",
     "plan",
+    "why",
+    "export",
+    "import",
 )
 
 
@@ -44,7 +49,7 @@ def test_help_gives_an_example(command):
         (("train", "results/demo/runs/expert-threshold/ett/seed-0"), "did you mean et?"),
         (("train", "somewhere"), "expected results/SCALE/runs/PAPER/CONDITION/seed-N"),
         (("train", "results/smoke/runs/expert-threshold/et/seed-0", "--expect", "0"), "config/ changed while"),
-        (("collect", "--scale", "huge"), "choose one of cpu, demo, gpu, paper, smoke"),
+        (("collect", "--scale", "huge"), "choose one of cifar, cpu, demo, gpu, paper, smoke"),
         (("figure", "a-fig99", "--scale", "smoke"), "no such figure"),
         (("prepare", "tokens", "nonsense"), "expected SET-VOCABULARY"),
         (("prepare", "images", "mnist"), "is no image set"),

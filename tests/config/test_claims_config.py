@@ -30,6 +30,7 @@ EQUIVALENCE = {key: value for key, value in ORDERING.items() if key != "directio
     "margin": 0.01,
     "margin_origin": "ours",
 }
+AT_MOST = EQUIVALENCE | {"comparison": "at_most", "test": "one_sided_t", "direction": "less"}
 GROUPS = {key: value for key, value in ORDERING.items() if key != "conditions"} | {
     "comparison": "groups",
     "conditions": ["et"],
@@ -69,6 +70,7 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         EQUIVALENCE | {"id": "a-two"},
     ]
     others = [GROUPS, GROUPS | {"id": "a-two", "test": "fisher", "threshold": 2}, SIGN | {"id": "a-three"}]
+    others += [AT_MOST | {"id": "a-four", "paper_value": 0.1}]
     assert load(tmp_path, *others) == others
 
 
@@ -89,6 +91,9 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         (ORDERING, {"paper": "expert-ecology"}, "must equal the file name"),
         (EQUIVALENCE, {"margin": 0}, "margin = 0"),
         (EQUIVALENCE, {"direction": "less"}, "direction has no use in comparison equivalence"),
+        (AT_MOST, {"threshold": 0}, "threshold has no use in comparison at_most"),
+        (AT_MOST, {"test": "tost"}, "test = 'tost'"),
+        (AT_MOST, {"conditions": ["et"]}, "conditions"),
         (GROUPS, {"threshold": 0}, "threshold has no use in comparison groups by permutation"),
         (GROUPS, {"paper_value": 1}, "paper_value has no use in comparison groups"),
         (GROUPS, {"test": "paired_t"}, "test = 'paired_t'"),
@@ -111,9 +116,18 @@ def test_a_missing_key_is_named(tmp_path, missing):
 
 
 @pytest.mark.parametrize(
-    ("base", "missing"), [(GROUPS, "against"), (GROUPS, "direction"), (GROUPS, "family"), (SIGN, "threshold")]
+    ("base", "missing"),
+    [
+        (GROUPS, "against"),
+        (GROUPS, "direction"),
+        (GROUPS, "family"),
+        (SIGN, "threshold"),
+        (AT_MOST, "direction"),
+        (AT_MOST, "margin"),
+        (AT_MOST, "margin_origin"),
+    ],
 )
-def test_a_missing_key_of_an_exact_test_is_named(tmp_path, base, missing):
+def test_a_missing_key_of_one_comparison_is_named(tmp_path, base, missing):
     with pytest.raises(BadInput, match=f"missing key {missing}"):
         load(tmp_path, {key: value for key, value in base.items() if key != missing})
 

@@ -55,23 +55,33 @@ def test_rows_are_those_of_a_plain_pass_at_each_temperature(smoke, images, model
         counts = torch.bincount(output.logits_NE.argmax(dim=1), minlength=16)
         assert row["usage"] == pytest.approx((counts / 70).tolist())
         assert sum(row["tier_shares"]) == pytest.approx(1.0)
+        top = (output.logits_NE / row["temperature"]).topk(2, dim=1)
+        gates = torch.zeros(70, 16).scatter(1, top.indices, top.values.softmax(dim=1)).sum(dim=0) / 70
+        assert row["mass"] == pytest.approx(gates.tolist(), abs=1e-5)
+        assert row["active_by_mass"] == sum(gates >= 0.01)
+        assert row["mass_tier_shares"] == pytest.approx(
+            [part.sum().item() for part in gates.split((8, 4, 4))], abs=1e-5
+        )
 
 
-def test_who_is_used_cannot_depend_on_the_temperature(smoke, images, model):
-    """argmax of logits / T is that of the logits: the invariance of usage holds by construction."""
+def test_the_first_choice_cannot_depend_on_the_temperature_and_gate_mass_does(smoke, images, model):
+    """argmax of logits / T is that of the logits, but the second choice weighs the more the hotter the router is."""
     rows = scan(model, ImageInput(images, smoke["v1"].data), smoke["v1"], TEMPERATURES)
+    assert len({tuple(row["usage"]) for row in rows}) == 1
+    cold, _, hot = (np.abs(np.subtract(row["mass"], row["usage"])).sum() for row in rows)
+    assert cold < hot
     metrics = scan_metrics(rows)
-    assert metrics["scan_active_range"] == metrics["scan_tier_range"] == 0.0
+    assert metrics["scan_mass_tier_range"] > 0
     assert len({row["gate_entropy"] for row in rows}) == len(rows)
     assert metrics["scan_hard_gradient_range"] > 0
 
 
 def test_ranges_by_hand():
-    row = {"accuracy": 0.5, "active_experts": 9.0, "tier_shares": [0.5, 0.3, 0.2], "hard_sample_gradient": 2.0}
-    other = {"accuracy": 0.4, "active_experts": 11.0, "tier_shares": [0.4, 0.3, 0.3], "hard_sample_gradient": 3.0}
+    row = {"accuracy": 0.5, "active_by_mass": 9.0, "mass_tier_shares": [0.5, 0.3, 0.2], "hard_sample_gradient": 2.0}
+    other = {"accuracy": 0.4, "active_by_mass": 11.0, "mass_tier_shares": [0.4, 0.3, 0.3], "hard_sample_gradient": 3.0}
     assert scan_metrics([row, other]) == {
-        "scan_accuracy_range": pytest.approx(0.1), "scan_active_range": 2.0, "scan_tier_range": pytest.approx(0.1),
-        "scan_hard_gradient_range": pytest.approx(0.5),
+        "scan_accuracy_range": pytest.approx(0.1), "scan_mass_active_range": 2.0,
+        "scan_mass_tier_range": pytest.approx(0.1), "scan_hard_gradient_range": pytest.approx(0.5),
     }  # fmt: skip
     assert scan_metrics([row, other | {"hard_sample_gradient": None}])["scan_hard_gradient_range"] is None
 

@@ -83,6 +83,7 @@ def _scan(run: dict) -> list[dict]:
     return [
         labels | {"temperature": t, "accuracy": 0.4 + 0.01 * t, "loss": 2.0, "active_experts": 12.0,
                   "hard_sample_gradient": 2.0 + 0.1 * t, "gate_entropy": 0.2 * t, "usage": [1 / 16] * 16,
-                  "tier_shares": [0.5, 0.25, 0.25]}
+                  "tier_shares": [0.5, 0.25, 0.25], "mass": [1 / 16] * 16, "active_by_mass": 11.0 + t // 5,
+                  "mass_tier_shares": [0.5 - 0.01 * t, 0.25 + 0.01 * t, 0.25]}
         for t in (0.1, 1.0, 5.0)
     ]  # fmt: skip

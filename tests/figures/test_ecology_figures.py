@@ -10,6 +10,7 @@ import pytest
 
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.figures import deaths, ecology, style
+from moe_replication.figures.ecology_runs import set_look
 from moe_replication.figures.paper_values import SCHEMA
 from moe_replication.figures.slots import log_slots
 from moe_replication.figures.style import FigureInfo
@@ -103,7 +104,7 @@ def test_every_run_is_visible_on_its_side_of_the_threshold():
     with style.styled():
         _, axes = style.panels(width=4, height=3)
         deaths.panel(axes[0, 0], tiny, log_slots(tiny["control_number"], guides=[LIMIT]), LIMIT)
-    marker = style.DATASET_LOOKS["TinyImageNet"].marker
+    marker = set_look("TinyImageNet").marker
     dots = [line for line in axes[0, 0].lines if line.get_marker() == marker]
     own = [line for line in dots if line.get_markerfacecolor() != "none"]
     points = [point for line in own for point in zip(line.get_xdata(), line.get_ydata(), strict=True)]

@@ -30,7 +30,12 @@ MOVED = pl.DataFrame(
     ],
     infer_schema_length=None,
 )
-USAGE = {"usage": [0.25] * 4, "tier_shares": [0.5, 0.3, 0.2]}
+USAGE = {
+    "usage": [0.25] * 4,
+    "tier_shares": [0.5, 0.3, 0.2],
+    "active_by_mass": 3.0,
+    "mass_tier_shares": [0.6, 0.4, 0.0],
+}
 PROBE = pl.DataFrame(
     [
         {"paper": "expert-ecology", "condition": name, "seed": seed, "title": name, "rule": "softmax_top_k"}
@@ -70,6 +75,16 @@ def test_colours_tell_the_sides_of_the_rule():
     assert [lines.side_colour(control, 0.5) for control in (0.5, 0.499, None)] == [above, below, neither]
 
 
+def test_the_e_of_each_point_has_three_digits():
+    data = lines.line_data(MOVED).filter(pl.col("moved") == "balance_weight")
+    with style.styled():
+        _, axes = style.panels(width=3, height=3)
+        lines.line_panel(axes[0, 0], data.filter(pl.col("measure") == "dead_experts"), data["moved_to"], 0.5)
+        lines.control_axis(axes[0, 0], data)
+        (top,) = axes[0, 0].child_axes
+        assert [tick.get_text() for tick in top.get_xticklabels()] == [".545", ".316"]
+
+
 def test_the_grid_counts_runs_with_any_dead_expert_exactly():
     shares = lines.grid_data(MOVED).filter(pl.col("source") == "share", moved="balance_weight").sort("control_number")
     assert shares.select("control_number", "value", "n").rows() == [(0.4, 0.5, 2), (0.545, 1.0, 2)]
@@ -88,9 +103,20 @@ def test_the_scan_is_of_the_row_x2_with_a_line_a_tier_and_the_training_temperatu
     assert data["trained_at"].unique().to_list() == [2.0]
     shares = data.filter(pl.col("source") == "mean", measure="tier_shares", temperature=0.1).sort("tier")
     assert shares.select("tier", "value", "n").rows() == [(0, 0.5, 2), (1, 0.3, 2), (2, 0.2, 2)]
+    masses = data.filter(pl.col("source") == "mean", measure="mass_tier_shares", temperature=0.1).sort("tier")
+    assert masses["value"].to_list() == [0.6, 0.4, 0.0]
     accuracy = data.filter(pl.col("source") == "mean", measure="accuracy", temperature=5.0).row(0, named=True)
     assert accuracy["value"] == pytest.approx(0.85)
     assert accuracy["ci_high"] - accuracy["value"] == pytest.approx(12.7062 * 0.05, rel=1e-4)
+
+
+def test_counts_by_gate_mass_are_solid_and_by_top_1_dotted():
+    data = temperature.scan_data(PROBE, MOVED).filter(pl.col("measure").str.starts_with("active"))
+    with style.styled():
+        _, axes = style.panels(width=3, height=3)
+        temperature.panel(axes[0, 0], data)
+    means = [line for line in axes[0, 0].lines if line.get_linewidth() == 1.4]
+    assert {line.get_linestyle(): set(line.get_ydata()) for line in means} == {":": {4.0}, "-": {3.0}}
 
 
 CROSSED = pl.DataFrame(

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from moe_replication.config.schema import read_yaml
-from moe_replication.figures import style
+from moe_replication.figures import number_formats, style
 from moe_replication.figures.tables import complete_band, mean_band, of_paper
 
 ROOT = Path(__file__).parents[2]
@@ -49,12 +49,12 @@ def test_of_paper_adds_columns_that_no_run_recorded():
     ("value", "text"), [(0, "0"), (256, "256"), (8192, "8.192k"), (1_500_000, "1.5M"), (10**10, "10B")]
 )
 def test_short_numbers(value, text):
-    assert style.short_numbers(value) == text
+    assert number_formats.short_numbers(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(256, "256"), (2048, "2k"), (524288, "512k"), (2**20, "1M")])
 def test_short_powers_count_as_the_paper_does(value, text):
-    assert style.short_powers(value) == text
+    assert number_formats.short_powers(value) == text
 
 
 def test_seed_counts_are_spelt_out():

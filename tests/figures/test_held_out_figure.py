@@ -15,7 +15,7 @@ from moe_replication.statistics.held_out import FITS, INTERVALS, ONE_OUTCOME, PR
 @pytest.fixture
 def quick(info):
     """The shipped definitions with fewer bootstrap samples."""
-    return replace(info, analysis=replace(info.analysis, bootstrap_samples=100))
+    return replace(info, analysis=replace(info.analysis, resamples=100))
 
 
 def _mixed(row, draw) -> float:

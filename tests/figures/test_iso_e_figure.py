@@ -14,7 +14,7 @@ from moe_replication.figures import iso_e, style
 @pytest.fixture
 def quick(info):
     """The shipped definitions with fewer permutations."""
-    return replace(info, analysis=replace(info.analysis, bootstrap_samples=200))
+    return replace(info, analysis=replace(info.analysis, resamples=200))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from moe_replication.figures import ortho, style
+from moe_replication.figures.ecology_runs import set_look
 from moe_replication.figures.style import FigureInfo
 
 
@@ -59,7 +60,7 @@ def test_every_run_is_visible_at_its_weight(info):
     data = ortho.ortho_data(RUNS, info).filter(pl.col("sweep") == "V2")
     with style.styled():
         _, axes = style.panels(width=3, height=2)
-        ortho.ortho_panel(axes[0, 0], data, "test_accuracy", style.DATASET_LOOKS["CIFAR-10"])
+        ortho.ortho_panel(axes[0, 0], data, "test_accuracy", set_look("CIFAR-10"))
     dots = [line for line in axes[0, 0].lines if line.get_marker() == "o"]
     points = [(round(x), round(y, 6)) for line in dots for x, y in zip(*line.get_data(), strict=True)]
     assert sorted(points) == [(0, 90.0), (0, 92.0), (1, 88.0)]

@@ -94,6 +94,17 @@ def test_shipped_courses_and_perplexities_are_the_papers(paper_values):
     assert sweep == [35041, 33493, 35737, 33163, 37812]
 
 
+def test_shipped_accuracies_are_the_papers_and_values_of_epoch_40_say_so(paper_values):
+    found = of_metric(paper_values, "test_accuracy", "B, ").select("condition", "epoch", "value").rows()
+    assert found == [
+        ("v6", 40, 0.3341), ("v7-e1.0", 40, 0.2719), ("v8-32-experts", 40, 0.2699), ("x1-4444", None, 0.4751),
+        ("x1-4444", None, 0.4729), ("x1-flat", None, 0.4754), ("x1-cifar100-4444", None, 0.6440),
+        ("x1-cifar100-flat", None, 0.6588),
+    ]  # fmt: skip
+    named = pl.col("place").str.contains("epoch 40")
+    assert paper_values.filter(named != pl.col("epoch").eq_missing(40)).is_empty()
+
+
 def test_claims_of_a_value_give_the_value_that_figures_show(paper_values):
     """A cell is in both files; the same condition and metric must have one number wherever it stands."""
     last = (pl.col("step_b").is_null()) | ((pl.col("step_a") == 15000) & (pl.col("step_b") == 19000))

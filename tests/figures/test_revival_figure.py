@@ -99,6 +99,22 @@ def test_starved_tiers_by_epoch_and_the_papers_third_tier_over_its_fair_share(in
     assert data.filter(pl.col("kind") == "paper")["value"].to_list() == pytest.approx([0.036])
 
 
+def test_the_first_epoch_with_half_of_the_experts_dead_is_crossed_whatever_comes_after(info):
+    """16 experts: seed 0 has 8 dead from epoch 2, seed 1 never has."""
+    shares = {f"tier_share_{tier}": [0.6 - 0.2 * tier, 0.5, 0.4] for tier in range(3)}
+    tables = stacked(run("v6", 0, [7.0, 8.0, 3.0], **shares), run("v6", 1, [7.0, 7.0, 7.0], **shares))
+    data = revival.collapse_data(tables, info)
+    crossed = data.filter(pl.col("kind") == "collapse")
+    assert crossed.select("seed", "epoch", "series").rows() == [(0, 2.0, name) for name in sorted(revival.COLLAPSE)]
+    with style.styled():
+        _, axes = style.panels(width=3, height=3, rows=2)
+        revival.collapse_column(axes[:, 0], data, "8:4:4, digits-200", 0.16)
+    for ax, name in zip(axes[:, 0], revival.COLLAPSE, strict=True):
+        (cross,) = (line for line in ax.lines if line.get_marker() == "x")
+        value = crossed.filter(pl.col("series") == name)["value"][0]
+        assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([2.0], [value])
+
+
 def test_both_figures_draw_one_epoch_and_hold_what_is_drawn(tmp_path, info):
     shares = {"tier_share_0": [0.5], "tier_share_1": [0.3], "tier_share_2": [0.2]}
     tables = stacked(run("v6", 0, [4.0], **shares), run("v6-no-balance", 0, [9.0], **shares))

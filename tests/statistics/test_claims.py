@@ -11,6 +11,7 @@ TESTS = {
     "ordering": "paired_t",
     "threshold": "one_sample_t",
     "equivalence": "tost",
+    "at_most": "one_sided_t",
     "bound": "clopper_pearson",
     "value": "prediction_interval",
     "difference": "prediction_interval",
@@ -166,7 +167,7 @@ def test_a_metric_nobody_measured_is_not_run(verdicts):
     (entry,) = verdicts(claim(metric="usage_std", conditions=["et", "dense"]), {"et": TC, "dense": TC})
     assert (entry["verdict"], entry["sentence"]) == (
         "not_run",
-        "Not run at scale smoke: usage_std is not measured in dense.",
+        "Not run at scale smoke: no run of dense has a value of usage_std.",
     )
 
 
@@ -207,6 +208,65 @@ def test_equivalence_of_identical_runs_needs_enough_of_them(verdicts):
     assert (three["verdict"], three["p"]) == ("inconclusive", 0.125)
     (five,) = verdicts(equivalence(0.1), {"et": [3.0] * 5, "tc": [3.0] * 5})
     assert (five["verdict"], five["p"]) == ("reproduced", 1 / 32)
+
+
+def test_equal_values_say_that_their_test_cannot_reach_alpha(verdicts):
+    counts = claim(metric="dead_experts", direction="greater")
+    four = [counts | {"id": f"a-{index}"} for index in range(4)]
+    entries = verdicts(four, {"et": [5] * 3, "tc": [1] * 3}, metric="dead_experts")
+    # 2/2^3
+    assert "Cannot reach alpha = 0.05 at n = 3 in a family of 4: smallest p 0.25." in entries[0]["evidence"]
+    entries = verdicts(four, {"et": [5] * 6, "tc": [1] * 6}, metric="dead_experts")
+    assert "in a family of 4: smallest p 0.0312, unless others of it pass first." in entries[0]["evidence"]
+    (alone,) = verdicts(counts, {"et": [1] * 6, "tc": [1] * 6}, metric="dead_experts")
+    assert "smallest p" not in alone["evidence"]
+
+
+def at_most(**keys):
+    return claim("at_most", direction="less", margin=0.12, margin_origin="ours") | keys
+
+
+def test_at_most_is_one_side_of_an_equivalence(verdicts):
+    """Differences 0.10, 0.11, 0.12 against a margin of 0.15: t = -0.04 / (0.01 / sqrt(3)) = -6.93."""
+    values = {"et": [3.1, 3.21, 3.32], "tc": TC}
+    found = [verdicts(at_most(margin=margin), values)[0] for margin in (0.15, 0.12, 0.08)]
+    assert [entry["verdict"] for entry in found] == ["reproduced", "inconclusive", "contradicted"]
+    assert found[0]["p"] == pytest.approx(0.0101, abs=1e-4)
+    assert found[1]["n_needed"] > 3
+    assert found[0]["evidence"].startswith("One-sided paired t test at the margin: p = 0.01")
+    assert found[0]["sentence"].endswith("claimed: below +0.15.")
+    # far below is no worse, which an equivalence would not allow
+    (below,) = verdicts(at_most(margin=0.01), {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert below["verdict"] == "reproduced"
+
+
+def test_at_most_from_the_other_side(verdicts):
+    values = {"et": [2.9, 2.99, 3.08], "tc": TC}
+    found = [verdicts(at_most(direction="greater", margin=margin), values)[0] for margin in (0.15, 0.08)]
+    assert [entry["verdict"] for entry in found] == ["reproduced", "contradicted"]
+    assert found[0]["sentence"].endswith("claimed: above -0.15.")
+
+
+def test_at_most_of_equal_differences(verdicts):
+    def entry(first, n):
+        counts = at_most(metric="dead_experts", margin=1)
+        return verdicts(counts, {"et": [first] * n, "tc": [1] * n}, metric="dead_experts")[0]
+
+    five, four = entry(1, 5), entry(0, 4)
+    assert (five["verdict"], five["p"]) == ("reproduced", 1 / 32)
+    assert (four["verdict"], four["p"], four["n_needed"]) == ("inconclusive", 1 / 16, 5)
+    assert "Cannot reach alpha = 0.05 at n = 4: smallest p 0.0625." in four["evidence"]
+    # on the margin itself, and beyond it
+    assert (entry(2, 6)["verdict"], entry(2, 6)["p"]) == ("inconclusive", 1.0)
+    assert (entry(3, 5)["verdict"], entry(3, 5)["n_needed"]) == ("inconclusive", 6)
+    assert entry(3, 6)["verdict"] == "contradicted"
+
+
+def test_runs_without_a_value_are_left_out_and_counted(verdicts):
+    (entry,) = verdicts(claim(), {"et": [2.9, 2.99, 3.08, None], "tc": [*TC, 3.3]})
+    assert (entry["n"], entry["verdict"]) == (3, "reproduced")
+    assert "Left out for want of a partner with the same seed: 1 run(s)." in entry["evidence"]
+    assert "Left out, as they have no value of val_loss: 1 run(s)." in entry["evidence"]
 
 
 def bound(**keys):
@@ -288,4 +348,4 @@ def test_a_cell_at_an_epoch_is_read_from_the_curve(verdicts):
     )
     assert entries[0]["effect"] - entries[1]["effect"] == pytest.approx(1.0)
     assert entries[0]["effect"] < 20
-    assert entries[2]["sentence"].endswith("dead_experts is not measured at epoch 40 in v6.")
+    assert entries[2]["sentence"].endswith("no run of v6 has a value of dead_experts at epoch 40.")

@@ -91,4 +91,4 @@ def test_the_course_of_the_census_joins_the_runs_that_have_one():
     assert (row["dead_experts_revived"], row["recovery_epoch"], row["overfit"]) == (2.0, 2.0, 0.5)
     assert row["dead_experts_peak"] == 9.0
     without = _derived({}, _curve("et", [2.0, 2.5], epoch=[1.0, 2.0]))
-    assert {without[name] for name in ("dead_experts_revived", "any_dead", "overfit")} == {None}
+    assert {without[name] for name in ("dead_experts_revived", "collapsed", "overfit")} == {None}

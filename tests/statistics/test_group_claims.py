@@ -9,8 +9,6 @@ from moe_replication.statistics.scorecard import as_markdown, scorecard
 
 PAPER = "expert-ecology"
 SETS = {
-    "v1": "digits-10",
-    "line-b-0": "digits-10",
     "v3-e0.30": "digits-100",
     "v3-e0.545": "digits-100",
     "v6": "digits-200",
@@ -20,7 +18,14 @@ SETS = {
 def table(values, **columns):
     """One run a value, seeds 0, 1, ... by condition."""
     rows = [
-        {"paper": PAPER, "condition": name, "seed": seed, "dataset": SETS[name], "dead_experts": float(value)} | columns
+        {
+            "paper": PAPER,
+            "condition": name,
+            "seed": seed,
+            "dataset": SETS.get(name, "digits-10"),
+            "dead_experts": float(value),
+        }
+        | columns
         for name, column in values.items()
         for seed, value in enumerate(column)
     ]
@@ -58,7 +63,8 @@ def test_more_dead_experts_in_one_group():
     """All of 4 above all of 4: 2 of 70 assignments are as far off."""
     (entry,) = verdicts(groups(), {"line-b-0": [9, 8, 9, 10], "v1": [0, 1, 0, 0]})
     assert (entry["verdict"], entry["n"], entry["effect"]) == ("reproduced", 8, pytest.approx(8.75))
-    assert entry["p"] == entry["p_corrected"] == entry["p_minimum"] == pytest.approx(2 / 70)
+    assert entry["p"] == entry["p_corrected"] == pytest.approx(2 / 70)
+    assert entry["p_minimum"] == pytest.approx(2 / 70)
     assert (entry["against"], entry["kind"], entry["ci_low"]) == (["v1"], "same claim at our scale", None)
     assert entry["sentence"] == (
         "Reproduced: mean dead_experts is 9 over 4 runs of line-b-0 and 0.25 over 4 runs of v1, "
@@ -77,8 +83,8 @@ def test_the_other_side_contradicts():
 def test_three_against_three_cannot_settle_it():
     (entry,) = verdicts(groups(), {"line-b-0": [9, 8, 10], "v1": [0, 1, 0]})
     assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", pytest.approx(0.1), None)
-    assert entry["note"] == "cannot reach alpha = 0.05 with these runs, smallest p 0.1"
-    assert "Cannot reach alpha = 0.05 with these runs, smallest p 0.1." in entry["evidence"]
+    assert entry["p_minimum"] == pytest.approx(0.1)
+    assert "Cannot reach alpha = 0.05 with 3 runs against 3: smallest p 0.1." in entry["evidence"]
 
 
 def test_runs_are_compared_within_data_sets_only():
@@ -86,19 +92,59 @@ def test_runs_are_compared_within_data_sets_only():
     claim = groups(conditions=["line-b-0", "v3-e0.30"], against=["v1", "v3-e0.545"])
     values = {"line-b-0": [2] * 6, "v1": [0] * 2, "v3-e0.30": [12] * 2, "v3-e0.545": [10] * 6}
     (entry,) = verdicts(claim, values)
-    assert (entry["verdict"], entry["effect"]) == ("reproduced", pytest.approx(2.0))
-    # one of C(8, 2) assignments in each stratum, and none as far off on the other side
-    assert entry["p"] == pytest.approx(1 / 28**2)
+    assert (entry["verdict"], entry["effect"]) == ("inconclusive", pytest.approx(2.0))
+    # over runs one of C(8, 2) assignments in each stratum, and none as far off on the other side; over conditions one
+    # of two in each, and its mirror image
+    assert entry["p"] == entry["p_minimum"] == pytest.approx(1 / 2)
+    assert entry["note"] == (
+        "p = 0.00128 over runs and 0.5 over 2 conditions against 2, which can reach 0.5; the larger counts"
+    )
     assert "is 4.5 over 8 runs of line-b-0, v3-e0.30 and 7.5 over 8 runs of v1, v3-e0.545" in entry["sentence"]
 
 
+FIRST, SECOND = [f"line-h-{index}" for index in range(4)], [f"line-o-{index}" for index in range(4)]
+
+
+def test_conditions_whose_runs_resemble_one_another_are_no_runs_of_their_own():
+    """Means 9, 9, 9, 0 against 0, 0, 0, 9: 34 of 70 assignments of conditions are as far off, far fewer of runs."""
+    means = dict(zip(FIRST + SECOND, [9, 9, 9, 0, 0, 0, 0, 9], strict=True))
+    (entry,) = verdicts(groups(conditions=FIRST, against=SECOND), {name: [mean] * 5 for name, mean in means.items()})
+    assert (entry["verdict"], entry["p"]) == ("inconclusive", pytest.approx(34 / 70))
+    assert entry["p_minimum"] == pytest.approx(2 / 70)
+    assert "over runs and 0.486 over 4 conditions against 4, which can reach 0.0286; the larger counts" in entry["note"]
+    assert float(entry["note"].split()[2]) < 0.01
+    assert "Cannot reach" not in entry["evidence"]
+
+
+@pytest.mark.parametrize("test", ["permutation", "fisher"])
+def test_enough_conditions_settle_it(test):
+    values = {name: [9, 8, 9] for name in FIRST} | {name: [0, 0, 0] for name in SECOND}
+    claims = [groups(id=f"b-{n}", conditions=FIRST, against=SECOND, test=test) for n in range(2)]
+    (entry,) = verdicts(claims[0], values)
+    assert (entry["verdict"], entry["p"]) == ("reproduced", pytest.approx(2 / 70))
+    two, _ = verdicts(claims, values)
+    assert two["verdict"] == "inconclusive"
+    assert (
+        "Cannot reach alpha = 0.05 with 4 conditions against 4 in a family of 2: smallest p 0.0286, "
+        "unless others of it pass first."
+    ) in two["evidence"]
+
+
+def test_shares_of_runs_are_what_fisher_permutes_over_conditions():
+    """Shares of runs above 0: 1/2 and 1 against 0 and 0; sums 3/2, 1, 1/2 of the 6 pairs, so 2 of 6 as far off."""
+    claim = groups(conditions=FIRST[:2], against=SECOND[:2], test="fisher")
+    (entry,) = verdicts(claim, dict(zip(FIRST[:2] + SECOND[:2], [[1, 0], [9, 1], [0, 0], [0, 0]], strict=True)))
+    assert entry["p"] == pytest.approx(2 / 6)
+    assert entry["effect"] == pytest.approx(0.75)
+
+
 def test_what_is_left_out_is_named():
-    claim = groups(conditions=["line-b-0", "iso-e0.30-balance", "v6"], against=["v1", "v3-e0.545"])
+    claim = groups(conditions=["line-b-0", "v3-e0.30", "v6"], against=["v1", "v3-e0.545"])
     values = {"line-b-0": [9, 8, 9, 10], "v6": [7, 7], "v1": [0, 1, 0, 0]}
     (entry,) = verdicts(claim, values)
     assert (entry["verdict"], entry["n"]) == ("reproduced", 8)
     assert entry["note"] == (
-        "left out, not run or not measured here: iso-e0.30-balance, v3-e0.545; "
+        "left out, not run or without a value here: v3-e0.30, v3-e0.545; "
         "left out, as only one group has runs on digits-200: 2 run(s)"
     )
 
@@ -107,7 +153,7 @@ def test_a_group_without_runs_is_not_run():
     claim = groups(against=["v3-e0.545", "v6"])
     (entry,) = verdicts(claim, {"line-b-0": [9, 8], "v1": [0]})
     assert (entry["verdict"], entry["p"]) == ("not_run", None)
-    assert entry["sentence"] == "Not run at scale smoke: no run of v3-e0.545, v6 measured dead_experts."
+    assert entry["sentence"] == "Not run at scale smoke: no run of v3-e0.545, v6 has a value of dead_experts."
     (entry,) = verdicts(claim, {"line-b-0": [9, 8], "v6": [0]})
     assert entry["sentence"] == "Not run at scale smoke: no data set has runs of both groups."
 
@@ -134,21 +180,44 @@ def test_a_group_claim_at_an_epoch_reads_the_curve():
     entries = verdicts([groups(epoch=epoch, family=f"f{epoch}") for epoch in (1, 2, 3)], end, curves)
     assert [entry["verdict"] for entry in entries] == ["reproduced", "inconclusive", "not_run"]
     assert entries[1]["effect"] == 0.0
-    assert entries[2]["sentence"].endswith("no run of line-b-0 measured dead_experts at epoch 3.")
+    assert entries[2]["sentence"].endswith("no run of line-b-0 has a value of dead_experts at epoch 3.")
 
 
 def test_sign_pools_the_runs_and_drops_those_on_the_threshold():
-    (entry,) = verdicts(sign(), {"v1": [9, 8, 7, 6, 4], "v6": [5, 6, 7, 8, 4]})
+    (entry,) = verdicts(sign(conditions=["v6"]), {"v6": [9, 8, 7, 6, 4, 5, 6, 7, 8, 4]})
     # eight of eight above: 2/256; Clopper-Pearson from 0.025^(1/8)
     assert (entry["verdict"], entry["n"], entry["effect"]) == ("reproduced", 8, 1.0)
     assert (entry["p"], entry["p_minimum"]) == (pytest.approx(2 / 256), 2 / 256)
     assert (entry["ci_low"], entry["ci_high"]) == (pytest.approx(0.025 ** (1 / 8)), 1.0)
     assert entry["sentence"] == (
-        "Reproduced: dead_experts is above 4 in 8, below it in 0 and equal to it in 2 runs of v1, v6; claimed: above 4."
+        "Reproduced: dead_experts is above 4 in 8, below it in 0 and equal to it in 2 runs of v6; claimed: above 4."
     )
     assert entry["evidence"].startswith("Exact sign test: p = 0.007812")
-    (other,) = verdicts(sign(direction="less"), {"v1": [9, 8, 7, 6], "v6": [5, 6, 7, 8]})
+    (other,) = verdicts(sign(direction="less", conditions=["v6"]), {"v6": [9, 8, 7, 6, 5, 6, 7, 8]})
     assert other["verdict"] == "contradicted"
+
+
+def test_a_sign_over_conditions_takes_their_medians():
+    """Medians of six conditions above 4: 2/2^6; of five above and one on it: 2/2^5, however many runs."""
+    names = [*FIRST, *SECOND[:2]]
+    claim, values = sign(conditions=names), {name: [9, 8, 4] for name in names}
+    (entry,) = verdicts(claim, values)
+    assert (entry["verdict"], entry["n"], entry["p"]) == ("reproduced", 12, 2 / 64)
+    assert entry["note"].endswith("0.0312 over the medians of 6 conditions, which can reach 0.0312; the larger counts")
+    (entry,) = verdicts(claim, values | {names[0]: [9, 4, 4]})
+    assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", 2 / 32, 6)
+    assert "Cannot reach alpha = 0.05 with 5 conditions off the threshold: smallest p 0.0625." in entry["evidence"]
+    assert "At least 6 conditions off the threshold, all on one side, would be needed." in entry["evidence"]
+
+
+def test_a_sign_leaves_out_conditions_without_a_value():
+    """v6 ran, and its revival, say, has no meaning; a condition that did not run still stops the claim."""
+    runs = table({"v1": [9] * 8}).vstack(table({"v6": [0, 0]}).with_columns(dead_experts=pl.lit(None, pl.Float64)))
+    (entry,) = judge([sign()], runs, None, "smoke")
+    assert (entry["verdict"], entry["n"]) == ("reproduced", 8)
+    assert "Left out, as they have no value of dead_experts: 2 run(s)." in entry["evidence"]
+    (entry,) = judge([sign(conditions=["v6"])], runs, None, "smoke")
+    assert entry["sentence"] == "Not run at scale smoke: no run of v6 has a value of dead_experts."
 
 
 def test_the_scorecard_says_what_the_numbers_are():
@@ -161,7 +230,7 @@ def test_the_scorecard_says_what_the_numbers_are():
 def test_five_runs_cannot_settle_a_sign():
     (entry,) = verdicts(sign(conditions=["v1"]), {"v1": [5] * 5})
     assert (entry["verdict"], entry["n_needed"], entry["p_minimum"]) == ("inconclusive", 6, 0.0625)
-    assert "Cannot reach alpha = 0.05 with these runs, smallest p 0.0625." in entry["evidence"]
+    assert "Cannot reach alpha = 0.05 at n = 5: smallest p 0.0625." in entry["evidence"]
     assert "At least 6 runs off the threshold, all on one side, would be needed." in entry["evidence"]
     (mixed,) = verdicts(sign(conditions=["v1"]), {"v1": [5, 3] * 5})
     assert (mixed["verdict"], mixed["n_needed"], mixed["effect"]) == ("inconclusive", None, 0.5)

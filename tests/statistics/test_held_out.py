@@ -15,7 +15,7 @@ from moe_replication.errors import BadInput
 from moe_replication.statistics import held_out as ho
 from moe_replication.statistics import prediction_scores as ps
 
-SETTINGS = replace(analysis_settings(Path(__file__).parents[2]), bootstrap_samples=200)
+SETTINGS = replace(analysis_settings(Path(__file__).parents[2]), resamples=200)
 OUTCOME = np.array([True, True, False, False, False])
 PREDICTED = np.array([0.9, 0.4, 0.4, 0.2, 0.8])
 NO_E = {"entropy_weight": 0.15, "oracle_weight": 0.0, "balance_weight": 0.0, "control_number": None}
@@ -210,6 +210,20 @@ def test_rounding_of_the_sum_does_not_move_e_below_one_half():
     control = 0.15 / (0.1 + 0.2)
     assert control < 0.5  # floating point
     assert ho.below(pl.Series("control_number", [control, 0.499]), 0.5).tolist() == [False, True]
+
+
+def test_sufficiency_predicts_nothing_above_and_the_fit_halfs_share_below():
+    """Below E = 0.5 two of three runs are dead, at or above it one; the rule and sufficiency know the same of a run."""
+    control, outcome = [0.3, 0.4, 0.499, 0.5, 0.6], [True, False, True, True, False]
+    fit = pl.DataFrame({"control_number": control, "any_dead": outcome}).with_columns(
+        pl.lit(1.0).alias(name) for name in ho.FACTORS
+    )
+    rows = fit.filter(pl.col("control_number").is_in([0.3, 0.5]))
+    found = ho.predict(fit, rows, SETTINGS).filter(pl.col("predictor") == ho.SUFFICIENCY)
+    assert found["predicted"].to_list() == pytest.approx([2 / 3, 0.0])
+    above = fit.filter(pl.col("control_number") >= 0.5)
+    fallen = ho.predict(above, rows, SETTINGS).filter(pl.col("predictor") == ho.SUFFICIENCY)
+    assert (fallen["predicted"].to_list(), fallen["note"].unique().to_list()) == ([0.5, 0.5], [ho.NONE_BELOW])
 
 
 def test_one_outcome_in_the_fit_set_leaves_the_constant_and_says_so():

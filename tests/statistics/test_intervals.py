@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from moe_replication.statistics.intervals import (
+    bootstrap_interval,
+    bootstrap_label,
     clopper_pearson,
     mean_interval,
     paired_interval,
@@ -38,6 +42,57 @@ def test_paired_interval_by_hand():
     # differences 1, 2, 3
     interval = paired_interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     assert interval == mean_interval([1.0, 2.0, 3.0])
+
+
+def test_paired_interval_of_the_sleep_data():
+    # Student (1908), as in R's ?sleep: mean of the differences 1.58, 95 % interval 0.7001142 to 2.4598858
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0, 2]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    interval = paired_interval(second, first)
+    found = (interval.mean, interval.low, interval.high)
+    assert found == pytest.approx((1.58, 0.7001142, 2.4598858), abs=5e-8)
+
+
+# Efron and Tibshirani (1993), Table 2.1: days survived by the treated mice.
+MICE = [94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0]
+
+
+def every_resample(values: list[float]) -> np.ndarray:
+    """Means of all n^n resamples."""
+    return np.array([np.mean(sample) for sample in itertools.product(values, repeat=len(values))])
+
+
+def test_percentile_interval_agrees_with_every_resample():
+    # all 7^7 resamples of the mice; 20,000 drawn ones place a quantile within about one day
+    low, high = bootstrap_interval(MICE, "percentile", 20_000, seed=0)
+    assert (low, high) == pytest.approx(tuple(np.quantile(every_resample(MICE), [0.025, 0.975])), abs=2.0)
+
+
+def test_bca_interval_agrees_with_the_formula():
+    # Efron and Tibshirani (1993), equations 14.9, 14.10, 14.14 and 14.15, over all resamples
+    means, values = every_resample(MICE), np.array(MICE)
+    mean = values.mean()
+    left_out = (values.sum() - values) / (len(values) - 1)
+    pull = left_out.mean() - left_out
+    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    bias = stats.norm.ppf((np.mean(means < mean) + np.mean(means <= mean)) / 2)
+    shifted = bias + stats.norm.ppf([0.025, 0.975])
+    quantiles = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    assert acceleration > 0.02
+    found = bootstrap_interval(MICE, "BCa", 20_000, seed=0)
+    assert found == pytest.approx(tuple(np.quantile(means, quantiles)), abs=2.5)
+    assert found[0] > bootstrap_interval(MICE, "percentile", 20_000, seed=0)[0]
+
+
+def test_bootstrap_takes_its_seed_and_needs_values_that_differ():
+    assert bootstrap_interval(MICE, "BCa", 200, seed=1) == bootstrap_interval(MICE, "BCa", 200, seed=1)
+    assert bootstrap_interval(MICE, "BCa", 200, seed=1) != bootstrap_interval(MICE, "BCa", 200, seed=2)
+    assert bootstrap_interval([0.1, 0.1, 0.1], "BCa", 200, seed=1) == (None, None)
+    assert bootstrap_interval([3.0], "percentile", 200, seed=1) == (None, None)
+
+
+def test_bootstrap_is_labelled_below_twenty():
+    assert (bootstrap_label(19), bootstrap_label(20)) == ("descriptive", "")
 
 
 def test_one_value_has_no_width():

@@ -12,7 +12,7 @@ import pytest
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.statistics import iso_e
 
-SETTINGS = replace(analysis_settings(Path(__file__).parents[2]), bootstrap_samples=4000)
+SETTINGS = replace(analysis_settings(Path(__file__).parents[2]), resamples=4000)
 GROUP, SEED = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 1, 2])
 
 

@@ -26,26 +26,31 @@ def _course(*, experts: int = 16, tiers: tuple[int, ...] = (8, 4, 4), **columns:
 
 
 def _dead(row: dict) -> tuple:
-    return row["dead_experts_revived"], row["peak_epoch"], row["recovery_epoch"]
+    return row["dead_experts_revived"], row["recovery_epoch"]
 
 
 def test_a_rise_and_a_recovery():
-    """Peak of 12 at epoch 2; down to 4 at epoch 5, up to 6 once more, and from epoch 7 never above the final 4."""
-    row = _course(dead_experts=[3.0, 12.0, 12.0, 8.0, 4.0, 6.0, 2.0, 4.0])
-    assert _dead(row) == (8.0, 2.0, 7.0)
-    assert (row["collapsed"], row["collapse_epoch"], row["any_dead"]) == (0.0, 2.0, 1.0)
+    """Peak of 12 at epoch 2; none dead at epoch 5, two once more, and from epoch 7 on none."""
+    row = _course(dead_experts=[3.0, 12.0, 12.0, 8.0, 0.0, 2.0, 0.0, 0.0])
+    assert _dead(row) == (12.0, 7.0)
+    assert (row["collapsed"], row["collapse_epoch"]) == (0.0, 2.0)
+
+
+def test_without_full_recovery_the_last_epoch_is_a_lower_bound():
+    """The paper's TinyImageNet: of twelve dead experts four are so to the end."""
+    assert _dead(_course(dead_experts=[3.0, 12.0, 8.0, 4.0, 4.0])) == (8.0, 5.0)
 
 
 def test_experts_that_never_come_back():
     row = _course(dead_experts=[2.0, 8.0, 12.0, 11.0, 12.0])
-    assert _dead(row) == (0.0, 3.0, None)
+    assert _dead(row) == (0.0, 5.0)
     assert (row["collapsed"], row["collapse_epoch"]) == (1.0, 2.0)  # 8 of 16 are half
 
 
-def test_a_count_that_only_falls_recovers_where_it_first_has_its_final_value():
-    row = _course(dead_experts=[7.0, 3.0, 1.0, 0.0, 0.0])
-    assert _dead(row) == (7.0, 1.0, 4.0)
-    assert (row["collapsed"], row["collapse_epoch"], row["any_dead"]) == (0.0, None, 0.0)
+def test_where_no_expert_was_ever_dead_nothing_revives_or_recovers():
+    row = _course(dead_experts=[0.0, 0.0, 0.0])
+    assert _dead(row) == (None, None)
+    assert (row["collapsed"], row["collapse_epoch"]) == (0.0, None)
 
 
 def test_collapse_is_a_share_of_the_experts():
@@ -55,8 +60,8 @@ def test_collapse_is_a_share_of_the_experts():
 
 def test_one_epoch_has_no_course():
     row = _course(dead_experts=[5.0], test_loss=[1.0], test_accuracy=[0.5], tier_share_0=[1.0])
-    assert _dead(row) == (0.0, 1.0, None)
-    assert (row["overfit"], row["dead_since_best"]) == (0.0, 0.0)
+    assert _dead(row) == (0.0, 1.0)
+    assert (row["overfit"], row["dead_since_best"]) == (0.0, None)
     assert row["late_accuracy_range"] is None
     assert row["tier_share_gain_0"] is None
 
@@ -65,7 +70,7 @@ def test_a_tier_starves_below_a_part_of_its_fair_share():
     """8:4:4 of 16: fair shares 1/2, 1/4, 1/4, so the limits at 0.16 of them are 8 %, 4 % and 4 %."""
     shares = {"tier_share_0": [0.07], "tier_share_1": [0.89], "tier_share_2": [0.041]}
     row = _course(dead_experts=[0.0], **shares)
-    assert (row["starved_tiers"], row["smallest_tier_share"]) == (1.0, 0.041)
+    assert (row["starved_tiers"], row["smallest_relative_share"]) == (1.0, pytest.approx(0.07 / 0.5))
     assert _course(dead_experts=[0.0], **{**shares, "tier_share_2": [0.039]})["starved_tiers"] == 2.0
 
 
@@ -89,14 +94,16 @@ def test_overfitting_and_the_experts_that_died_meanwhile(loss):
     assert (row["overfit"], row["dead_since_best"]) == (0.75, 2.0)
 
 
-def test_a_loss_that_only_falls_is_not_overfitted():
-    row = _course(dead_experts=[4.0, 1.0], test_loss=[3.0, 2.0])
-    assert (row["overfit"], row["dead_since_best"]) == (0.0, 0.0)
+def test_without_overfitting_nobody_has_died_since_the_lowest_loss():
+    """A rise just below the limit, or a loss that only falls, is none."""
+    for loss, overfit in ([3.0, 2.0], 0.0), ([2.0, 2.0 + ANALYSIS.overfit_limit - 1e-6], ANALYSIS.overfit_limit - 1e-6):
+        row = _course(dead_experts=[1.0, 4.0], test_loss=loss)
+        assert (row["overfit"], row["dead_since_best"]) == (pytest.approx(overfit), None)
 
 
 def test_what_no_run_recorded_is_null():
     row = _course(dead_experts=[2.0, 1.0])
-    names = ("overfit", "dead_since_best", "late_accuracy_range", "starved_tiers", "smallest_tier_share")
+    names = ("overfit", "dead_since_best", "late_accuracy_range", "starved_tiers", "smallest_relative_share")
     assert [row[name] for name in names] == [None] * 5
 
 
@@ -105,12 +112,12 @@ def test_runs_without_a_census_have_no_row():
     runs = pl.DataFrame({**names, "experts": [16], "tiers": [None]}, schema_overrides={"tiers": pl.List(pl.Int64)})
     found = trajectories(runs, pl.DataFrame({**names, "step": [1], "epoch": [None], "val_loss": [3.0]}), ANALYSIS)
     assert found.is_empty()
-    assert found.columns[:5] == [*KEYS, "dead_experts_revived", "peak_epoch"]
+    assert found.columns[:5] == [*KEYS, "dead_experts_revived", "recovery_epoch"]
 
 
 def test_runs_are_kept_apart_and_their_order_does_not_matter():
     runs = pl.DataFrame({**NAMES, "seed": [0, 1], "experts": 16, "tiers": [[8, 4, 4]] * 2})
-    rows = {"seed": [1, 0, 1, 0], "epoch": [2.0, 2.0, 1.0, 1.0], "dead_experts": [1.0, 6.0, 5.0, 6.0]}
+    rows = {"seed": [1, 0, 1, 0], "epoch": [2.0, 2.0, 1.0, 1.0], "dead_experts": [0.0, 6.0, 5.0, 7.0]}
     curves = pl.DataFrame(rows).with_columns(paper=pl.lit(NAMES["paper"]), condition=pl.lit("v6"))
     found = trajectories(runs, curves, ANALYSIS).select("seed", "dead_experts_revived", "recovery_epoch")
-    assert found.rows() == [(0, 0.0, None), (1, 4.0, 2.0)]
+    assert found.rows() == [(0, 1.0, 2.0), (1, 5.0, 2.0)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -15,6 +16,7 @@ from moe_replication.config.needs import EMBEDDED_TEXT
 from moe_replication.config.probe import probe_folder
 from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
+from moe_replication.tracking import LAST_FAILURE
 
 try:
     PROJECT = load_project(overrides=config)
@@ -60,6 +62,12 @@ def figure_files(kind):
 def mirror_files():
     """The mark of the MLflow mirror, when tracking is on."""
     return [f"{RESULTS}/mirror.json"] if PROJECT.tracking.enabled else []
+
+
+def last_mirror_failure():
+    """Mark of the last failed mirror: a new one makes the next call mirror again."""
+    mark = Path(RESULTS, LAST_FAILURE)
+    return mark.read_text(encoding="utf-8") if mark.is_file() else ""
 
 
 def corpus_of_tokens(wildcards):

@@ -1,6 +1,10 @@
-"""CORE (paper A, Tables 1 and 2) of one finished run a job, where a bundle is set or the scale asks for it."""
+"""CORE (paper A, Tables 1 and 2) of one finished run a job, where a bundle is set or the scale asks for it.
 
-from moe_replication.config.core import CORE_FILES, CORE_ROOT
+Imported runs came with their tables or have none.
+"""
+
+from moe_replication.config.core import CORE_FILES, CORE_ROOT, core_runs, core_settings
+from moe_replication.config.jobs import RunGroup, is_imported
 
 CORE_CODE = [f"evaluation/core_{part}.py" for part in ("benchmark", "bundle", "prompts", "scoring")] + [
     "evaluation/checkpoints.py",
@@ -8,27 +12,29 @@ CORE_CODE = [f"evaluation/core_{part}.py" for part in ("benchmark", "bundle", "p
 ]
 
 
-rule core:
-    input:
-        f"{RESULTS}/runs/{{paper}}/{{condition}}/seed-{{seed}}/run.json",
-        "config/core.yaml",
-        core_bundle(),
-    output:
-        [f"{RESULTS}/probes/{{paper}}/{{condition}}/seed-{{seed}}/{file}" for file in CORE_FILES],
-    log:
-        f"{LOGS}/core/{{paper}}-{{condition}}-seed-{{seed}}.log",
-    wildcard_constraints:
-        paper="[^/]+",
-        condition="[^/]+",
-        seed=r"\d+",
-    threads: PROJECT.scale.threads
-    resources:
-        gpu=PROJECT.scale.gpus_per_process,
-    params:
-        run=subpath(input[0], parent=True),
-        bundle=PROJECT.roots[CORE_ROOT],
-        code=code_version(*CORE_CODE),
-    message:
-        "score {wildcards.paper} {wildcards.condition}, seed {wildcards.seed}, on CORE"
-    shell:
-        "moe-replication core {params.run} > {log} 2>&1"
+for scored in core_runs(PROJECT, core_settings(PROJECT.root)):
+    if is_imported(PROJECT, scored):
+        continue
+
+    rule:
+        name:
+            f"core_{RunGroup(runs=(scored,)).name}"
+        input:
+            f"{scored.folder}/run.json",
+            "config/core.yaml",
+            core_bundle(),
+        output:
+            [f"{probe_folder(scored)}/{file}" for file in CORE_FILES],
+        log:
+            f"{LOGS}/core/{scored.paper}-{scored.condition}-seed-{scored.seed}.log",
+        threads: PROJECT.scale.threads
+        resources:
+            gpu=PROJECT.scale.gpus_per_process,
+        params:
+            run=str(scored.folder),
+            bundle=PROJECT.roots[CORE_ROOT],
+            code=code_version(*CORE_CODE),
+        message:
+            f"score {scored.paper} {scored.condition}, seed {scored.seed}, on CORE"
+        shell:
+            "moe-replication core {params.run} > {log} 2>&1"

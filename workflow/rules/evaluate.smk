@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from moe_replication.config.fingerprint import config_version
 from moe_replication.config.figures import COLLECTED_PROBES as COLLECTED_NAMES
-from moe_replication.config.probe import probe_jobs, probe_settings
+from moe_replication.config.probe import probe_jobs, probe_paths, probe_settings, probed_runs, scanned_runs
 
 SETTINGS = asdict(probe_settings(PROJECT.root, SCALE))
 SCAN_SETTINGS = config_version({"scan_temperatures": SETTINGS.pop("scan_temperatures")})
@@ -26,6 +26,7 @@ PROBE_CODE = ["config/probe.py", "statistics/probe_tables.py", "data/tokenizer.p
 SCAN_CODE = ["statistics/probe_tables.py"] + [
     f"evaluation/{name}.py" for name in ("temperature_scan", "probe", "checkpoints")
 ]
+PROBED = (*probed_runs(PROJECT), *scanned_runs(PROJECT))
 PROBE_JOBS = list(probe_jobs(PROJECT))
 COLLECTED_PROBES = [f"{RESULTS}/{name}.parquet" for name in COLLECTED_NAMES]
 
@@ -57,7 +58,7 @@ for probe_job in PROBE_JOBS:
 rule collect_probes:
     input:
         core_files(),
-        [file for job in PROBE_JOBS for file in (*job.records, *job.files)],
+        [file for run in PROBED for file in (f"{run.folder}/run.json", *probe_paths(run))],
     output:
         COLLECTED_PROBES,
     log:

@@ -25,6 +25,9 @@ rule collect:
 rule compare:
     input:
         TABLES[0],
+        expand("config/claims/{paper}.yaml", paper=PROJECT.papers),
+        "config/paper_values.yaml",
+        ANALYSIS_FILE,
     output:
         COMPARISONS,
     log:
@@ -32,7 +35,8 @@ rule compare:
     params:
         scale=SCALE,
         baselines=[f"{p.name}/{c.name}:{c.baseline}" for p in PROJECT.papers.values() for c in p.conditions.values()],
-        code=code_version("statistics"),
+        mixed=PROJECT.pool_mixed_versions,
+        code=code_version("statistics", "figures/paper_values.py"),
     message:
         "compare conditions"
     shell:
@@ -63,6 +67,7 @@ rule claims:
         f"{LOGS}/claims.log",
     params:
         scale=SCALE,
+        mixed=PROJECT.pool_mixed_versions,
         code=code_version("statistics"),
     message:
         "judge the claims"

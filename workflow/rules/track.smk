@@ -4,6 +4,9 @@
 rule mirror:
     input:
         records(),
+        TABLES,
+        COMPARISONS,
+        f"{RESULTS}/scorecard.json",
         figure_files("png"),
     output:
         f"{RESULTS}/mirror.json",
@@ -12,6 +15,7 @@ rule mirror:
     params:
         scale=SCALE,
         uri=PROJECT.tracking.uri,
+        last_failure=last_mirror_failure(),
         code=code_version("tracking"),
     message:
         "mirror into MLflow"

@@ -41,7 +41,10 @@ def chosen_runs(paths: list[str], overrides: list[str] | None) -> tuple[Project,
 
 
 def check_current(project: Project, run: Run) -> None:
-    """Refuse a record that is there but was made from other settings or code; a missing one is named by its reader."""
+    """Refuse a record that is there but was made from other settings or code; a missing one is named by its reader.
+
+    Of an imported record only the settings count.
+    """
     record = run.folder / "run.json"
     if record.exists() and not is_current(record, project.condition(run).version, training_code_version()):
         raise BadInput(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from moe_replication.cli.common import Form, Overrides, Scale, check_current, read_project, results_folder, say, show
 from moe_replication.config.probe import probed_runs, scanned_runs
+from moe_replication.config.project import Project
+from moe_replication.errors import BadInput
 
 commands = typer.Typer()
 
@@ -46,21 +48,45 @@ def collect(scale: Scale = None, overrides: Overrides = None) -> None:
 
 
 @commands.command()
-def compare(scale: Scale = None, overrides: Overrides = None) -> None:
-    """Means with intervals by condition, and paired differences to the baselines.
+def compare(
+    pair: Annotated[list[str] | None, typer.Argument(help="Two conditions: print their paired difference.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Column of runs.parquet; the scored ones when left out.")] = None,
+    scale: Scale = None,
+    overrides: Overrides = None,
+) -> None:
+    """Means with intervals by condition; differences to the baselines with tests, effect sizes and power.
 
-    Example: moe-replication compare --scale demo
+    With two conditions: their paired difference in the terminal, and where MLflow compares them.
+    Example: moe-replication compare --scale demo; moe-replication compare et tc-aux --scale demo
     """
-    from moe_replication.statistics.compare import write_comparisons
+    from moe_replication.config.analysis import analysis_settings
+    from moe_replication.figures.paper_values import read_paper_values
+    from moe_replication.statistics.compare import paper_differences, write_comparisons
 
     project = read_project(scale, overrides)
+    if pair:
+        _show_pair(project, pair, metric)
+        return
     baselines = {
         (paper.name, name): condition.baseline
         for paper in project.papers.values()
         for name, condition in paper.conditions.items()
     }
-    write_comparisons(results_folder(project), baselines)
+    reported = paper_differences(project.claims, read_paper_values(project.root / "config/paper_values.yaml"))
+    write_comparisons(
+        results_folder(project), baselines, analysis_settings(project.root), reported, project.pool_mixed_versions
+    )
     say(f"compared {len(baselines)} conditions: {results_folder(project)}/summary.parquet, comparisons.parquet")
+
+
+def _show_pair(project: Project, pair: list[str], metric: str | None) -> None:
+    if len(pair) != 2:
+        raise BadInput(f"compare {' '.join(pair)}: give two conditions, or none for the tables")
+    from moe_replication.cli.compare_runs import pair_table
+
+    table, line = pair_table(results_folder(project), *pair, metric)
+    show(table)
+    say(line)
 
 
 @commands.command()
@@ -70,9 +96,13 @@ def claims(scale: Scale = None, overrides: Overrides = None) -> None:
     Example: moe-replication claims --scale demo
     """
     from moe_replication.config.analysis import analysis_settings
+    from moe_replication.statistics.collect import read_runs
+    from moe_replication.statistics.compare import refuse_mixed
     from moe_replication.statistics.scorecard import write_scorecard
 
     project = read_project(scale, overrides)
+    if not project.pool_mixed_versions:
+        refuse_mixed(read_runs(results_folder(project) / "runs.parquet"))
     named, analysis = project.scale, analysis_settings(project.root)
     card = write_scorecard(results_folder(project), project.claims, named.name, analysis, named.description)
     verdicts = [claim["verdict"] for claim in card["claims"]]
@@ -99,29 +129,57 @@ def figure(
 
 
 @commands.command()
-def track(scale: Scale = None, overrides: Overrides = None) -> None:
-    """Mirror records, summaries and figures into MLflow; twice changes nothing.
+def track(
+    scale: Scale = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the losses of running runs until every run has its record.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Mirror records, summaries, verdicts and figures into MLflow; twice changes nothing.
 
     A store that fails is a warning here: nothing in the DAG reads MLflow.
     Example: moe-replication track --scale demo --set tracking.uri=http://127.0.0.1:5000
     """
-    from moe_replication.files import write_json
-    from moe_replication.tracking import TrackingError
-    from moe_replication.tracking.mlflow_mirror import default_uri, mirror
+    from moe_replication.tracking.links import default_uri
+    from moe_replication.tracking.live import follow as follow_logs
+    from moe_replication.tracking.status import mirror_and_report
 
     project = read_project(scale, overrides)
-    uri = project.tracking.uri or default_uri("results", project.scale.name)
-    status: dict[str, object] = {"uri": uri}
+    uri = project.tracking.uri or default_uri(results_folder(project))
+    if follow:
+        follow_logs(project, uri, say)
+    else:
+        say(mirror_and_report(project, uri))
+
+
+@commands.command()
+def ui(
+    scale: Scale = None,
+    port: Annotated[int, typer.Option(help="Where the server listens on 127.0.0.1.")] = 5000,
+    overrides: Overrides = None,
+) -> None:
+    """Serve the MLflow store of a scale on 127.0.0.1, with the losses of running runs; Ctrl-C ends it.
+
+    Example: moe-replication ui --scale demo
+    """
+    from moe_replication.tracking import TrackingError
+    from moe_replication.tracking.links import HOST, base_address, default_uri
+    from moe_replication.tracking.live import follow as follow_logs
+    from moe_replication.tracking.server import serve
+
+    project = read_project(scale, overrides)
+    uri = project.tracking.uri or default_uri(results_folder(project))
+    if uri.startswith(("http://", "https://")):
+        say(f"the runs are at {base_address(uri)}; moe-replication track --follow shows those that still train")
+        return
     try:
-        report = mirror(
-            [run.folder for run in project.runs], uri, project.scale.name, Path("figures", project.scale.name)
-        )
-        status |= {"created": report.created, "updated": report.updated, "unchanged": report.unchanged}
-        say(f"mirrored into {uri}: {report.created} created, {report.updated} updated, {report.unchanged} unchanged")
+        with serve(uri, results_folder(project), port) as server, contextlib.suppress(KeyboardInterrupt):
+            say(f"the runs of {project.scale.name} are at http://{HOST}:{port}")
+            follow_logs(project, uri, say)
+            server.wait()
     except TrackingError as error:
-        status["failed"] = str(error)
-        say(f"warning: MLflow mirror failed ({error}); results are complete, run `moe-replication track` again")
-    write_json(results_folder(project) / "mirror.json", status)
+        raise BadInput(f"tracking.uri = {error}") from error
 
 
 @commands.command()

@@ -21,8 +21,9 @@ class AnalysisSettings:
     starved_share: float
     middle_fraction: float
     late_fraction: float
-    bootstrap_samples: int
-    bootstrap_seed: int
+    overfit_limit: float
+    resamples: int
+    resample_seed: int
     holdout_seed: int
     holdout_share: float
     ridge: float

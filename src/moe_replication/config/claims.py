@@ -15,6 +15,7 @@ UNUSED = {
     "ordering": {"against", "margin", "margin_origin", "threshold", "logarithmic"},
     "threshold": {"against", "margin", "margin_origin"},
     "equivalence": {"against", "direction", "threshold", "logarithmic"},
+    "at_most": {"against", "threshold", "logarithmic"},
     "bound": {"against", "family", "threshold", "logarithmic"},
     "value": {"against", "direction", "family", "threshold", "logarithmic"},
     "difference": {"against", "direction", "family", "threshold", "logarithmic"},

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moe_replication.config.jobs import is_imported
 from moe_replication.config.overlays import frozen_settings, read_layer, values
-from moe_replication.config.probe import probed_runs
+from moe_replication.config.probe import probe_folder, probed_runs
 from moe_replication.config.project import Project, Run
 from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
@@ -39,6 +40,12 @@ def core_settings(root: Path) -> CoreSettings:
 
 
 def core_runs(project: Project, settings: CoreSettings) -> tuple[Run, ...]:
-    """Paper A's runs where data.roots.core-bundle is set or the scale asks for CORE; none elsewhere."""
+    """Paper A's runs where data.roots.core-bundle is set or the scale wants CORE; of imported runs the scored ones."""
     wanted = project.roots.get(CORE_ROOT) is not None or project.scale.name in settings.scales
-    return probed_runs(project) if wanted else ()
+    return tuple(
+        run for run in probed_runs(project) if (_is_scored(project, run) if is_imported(project, run) else wanted)
+    )
+
+
+def _is_scored(project: Project, run: Run) -> bool:
+    return all((project.root / probe_folder(run) / file).is_file() for file in CORE_FILES)

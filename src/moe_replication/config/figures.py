@@ -15,7 +15,7 @@ from moe_replication.errors import BadInput
 
 # Tables below results/{scale}: of the training runs, and collected from the probes of their checkpoints (of paper A,
 # and the temperature scan of paper B), from CORE and from their scalars.
-RUN_TABLES = ("runs", "curves", "experts")
+RUN_TABLES = ("runs", "curves", "experts", "comparisons")
 PROBE_TABLES = (
     "fanout", "consistency", "specialization", "histograms", "cutoffs", "shift", "zero_tokens", "token_map",
     "documents",

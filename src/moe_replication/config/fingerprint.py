@@ -43,12 +43,17 @@ def config_version(values: dict) -> str:
 
 
 def is_current(record: Path, config: str, code: str) -> bool:
-    """Whether a run record exists and was made from these versions of settings and training code."""
+    """Whether a run record exists and was made from these versions of settings and training code.
+
+    An imported one counts whatever code trained it: nobody here can train it again with that code.
+    """
     try:
         found = read_json(record)
     except BadInput:
         return False
-    return found.get("config_version") == config and found.get("training_code") == code
+    return found.get("config_version") == config and (
+        found.get("imported") is True or found.get("training_code") == code
+    )
 
 
 def lock_version(root: Path) -> str:

@@ -10,7 +10,7 @@ from moe_replication.config.fingerprint import is_current, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
 from moe_replication.errors import BadInput
-from moe_replication.files import sha256_json
+from moe_replication.files import read_json, sha256_json
 
 RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "cost.json", "environment.json")
 
@@ -70,9 +70,9 @@ def training_jobs(project: Project) -> Iterator[Job]:
     """Every run in one job of the size that the scale's `job` says.
 
     Of a condition, the seeds without a current record are a job of their own, and current ones another: new data
-    or the mark of an interrupted job still reach them. A whole paper is one job whatever its records.
+    or the mark of an interrupted job still reach them. A whole paper is one job whatever its records. Imported runs
+    are in no job.
     """
-    code = training_code_version()
     for paper in project.papers.values():
         runs = [run for run in project.runs if run.paper == paper.name]
         if project.scale.job == "paper":
@@ -82,20 +82,37 @@ def training_jobs(project: Project) -> Iterator[Job]:
                     f"scale {project.scale.name}: job = paper needs one engine.world_size, {paper.name} has"
                     f" {sorted(sizes)}; use job = condition"
                 )
-            yield _job(project, runs)
+            yield from (_job(project, part) for part in job_parts(project, runs))
             continue
         for condition in paper.conditions:
             seeds = [run for run in runs if run.condition == condition]
-            current = [run for run in seeds if _has_record(project, run, code)]
+            current = [run for run in seeds if has_record(project, run)]
             for group in ([run for run in seeds if run not in current], current):
                 yield from (_job(project, part) for part in job_parts(project, group))
 
 
 def job_parts(project: Project, runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
-    """Runs of a condition or a paper cut into what one job takes."""
-    size = 1 if project.scale.job == "run" else max(1, len(runs))
-    for first in range(0, len(runs), size):
-        yield tuple(runs[first : first + size])
+    """Runs of a condition or a paper cut into what one job takes.
+
+    Imported runs are done: their files are sources, which no rule makes, so neither file times nor the workflow's
+    memory of how they came about can start a job whose data or weights are not here.
+    """
+    local = [run for run in runs if not is_imported(project, run)]
+    size = 1 if project.scale.job == "run" else max(1, len(local))
+    for first in range(0, len(local), size):
+        yield tuple(local[first : first + size])
+
+
+def has_record(project: Project, run: Run) -> bool:
+    """Whether every file of the run is there and its record is current."""
+    folder, version = project.root / run.folder, project.condition(run).version
+    current = is_current(folder / "run.json", version, training_code_version())
+    return current and all((folder / file).is_file() for file in RECORD_FILES)
+
+
+def is_imported(project: Project, run: Run) -> bool:
+    """Whether the run came whole from a bundle and was made from today's settings."""
+    return has_record(project, run) and read_json(project.root / run.folder / "run.json").get("imported") is True
 
 
 def settings_version(project: Project, runs: Sequence[Run]) -> str:
@@ -107,8 +124,3 @@ def settings_version(project: Project, runs: Sequence[Run]) -> str:
 def _job(project: Project, runs: Sequence[Run]) -> Job:
     data = {str(Path(data_path(project.data_folder, run.config), "manifest.json")): None for run in runs}
     return Job(runs=tuple(runs), version=settings_version(project, runs), data=tuple(data))
-
-
-def _has_record(project: Project, run: Run, code: str) -> bool:
-    folder, version = project.root / run.folder, project.condition(run).version
-    return all((folder / file).is_file() for file in RECORD_FILES) and is_current(folder / "run.json", version, code)

@@ -46,7 +46,7 @@ class ProbeJob(RunGroup):
     @property
     def files(self) -> list[str]:
         """Every file that the probe writes."""
-        return [f"{probe_folder(run)}/{file}" for run in self.runs for file in probe_files(self.tables)]
+        return [file for run in self.runs for file in probe_paths(run)]
 
 
 def probe_settings(root: Path, scale: str) -> ProbeSettings:
@@ -90,6 +90,12 @@ def probe_jobs(project: Project) -> Iterator[ProbeJob]:
 def probe_files(tables: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the files that a probe with these tables leaves."""
     return (*(f"{table}.parquet" for table in tables), METRICS_FILE)
+
+
+def probe_paths(run: Run) -> list[str]:
+    """Every file of a run's probe or scan."""
+    tables = SCAN_TABLES if run.config.task == "vision" else PROBE_TABLES
+    return [f"{probe_folder(run)}/{file}" for file in probe_files(tables)]
 
 
 def probe_folder(run: Run) -> Path:

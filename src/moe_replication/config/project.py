@@ -112,6 +112,7 @@ class Project:
     data_folder: str
     roots: dict[str, str | None]
     max_corrupt_images: int
+    pool_mixed_versions: bool
     tracking: TrackingConfig
     claims: tuple[dict, ...]
 
@@ -182,6 +183,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
         data_folder=settings["data"]["folder"],
         roots=roots,
         max_corrupt_images=settings["data"]["max_corrupt_images"],
+        pool_mixed_versions=settings["pool_mixed_versions"],
         tracking=TrackingConfig(**settings["tracking"]),
         claims=tuple(claims),
     )  # fmt: skip

@@ -65,14 +65,15 @@ def scan(
 def scan_metrics(rows: list[dict]) -> dict[str, float | None]:
     """How far accuracy and ecology move over all temperatures: largest minus smallest, of the gradient the ratio - 1.
 
-    Of tiers, the one that moves most.
+    Experts and tiers by gate mass, as top-1 usage cannot move: no T changes which logit is largest. Of tiers, the one
+    that moves most.
     """
     pulls = [row["hard_sample_gradient"] for row in rows]
-    shares = np.array([row["tier_shares"] for row in rows])
+    shares = np.array([row["mass_tier_shares"] for row in rows])
     return {
         "scan_accuracy_range": _range([row["accuracy"] for row in rows]),
-        "scan_active_range": _range([row["active_experts"] for row in rows]),
-        "scan_tier_range": float(np.ptp(shares, axis=0).max()),
+        "scan_mass_active_range": _range([row["active_by_mass"] for row in rows]),
+        "scan_mass_tier_range": float(np.ptp(shares, axis=0).max()),
         "scan_hard_gradient_range": None if None in pulls else max(pulls) / min(pulls) - 1,
     }
 
@@ -89,12 +90,14 @@ def _features(model: TieredMoEClassifier, images: ImageInput) -> Iterator[tuple[
 def _row(
     model: TieredMoEClassifier, features: list[tuple[Tensor, Tensor]], config: RunConfig, temperature: float
 ) -> dict:
-    """Census of all batches at one temperature."""
+    """Census of all batches at one temperature; `mass` is each expert's share of the sum of all gates."""
     parts = [_batch_columns(model, x_ND, labels_N, temperature) for x_ND, labels_N in features]
-    losses_N, hits_N, top1_N, norms_N, entropies_N = (
+    losses_N, hits_N, top1_N, norms_N, entropies_N, gates_NE = (
         torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
     )
     usage_E = census.usage_shares(top1_N, config.moe.experts)
+    sums_E = gates_NE.sum(axis=0, dtype=np.float64)
+    mass_E = sums_E / sums_E.sum()
     return {
         "temperature": temperature,
         "accuracy": float(hits_N.mean()),
@@ -104,21 +107,25 @@ def _row(
         "gate_entropy": float(entropies_N.mean(dtype=np.float64)),
         "usage": usage_E.tolist(),
         "tier_shares": census.tier_shares(usage_E, config.moe.tier_of_expert),
+        "mass": mass_E.tolist(),
+        "active_by_mass": float((mass_E >= config.census.dead_share).sum()),
+        "mass_tier_shares": census.tier_shares(mass_E, config.moe.tier_of_expert),
     }
 
 
 def _batch_columns(
     model: TieredMoEClassifier, x_ND: Tensor, labels_N: Tensor, temperature: float
 ) -> tuple[Tensor, ...]:
-    """Loss, hit, first choice, gradient norm and entropy of the gates of every image, (N,) each."""
+    """Loss, hit, first choice, gradient norm and entropy of the router of every image, (N,) each; its gates, (N, E)."""
     context = RoutingContext(training=False, pool_tokens=len(x_ND), temperature=temperature)
     with torch.no_grad():
         output = model.moe(x_ND, context)
         logits_NY = output.y.float()
         losses_N = F.cross_entropy(logits_NY, labels_N, reduction="none")
         entropy_N = torch.special.entr((output.logits_NE / temperature).softmax(dim=-1)).sum(dim=-1)
+        gates_NE = output.selection.gates_NE.masked_fill(~output.selection.mask_NE, 0.0)
     norms_N = model.feature_gradient_norms(x_ND, labels_N, context)
-    return losses_N, logits_NY.argmax(dim=1) == labels_N, first_choice(output), norms_N, entropy_N
+    return losses_N, logits_NY.argmax(dim=1) == labels_N, first_choice(output), norms_N, entropy_N, gates_NE
 
 
 def _range(values: list[float]) -> float:

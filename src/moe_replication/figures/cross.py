@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
-from moe_replication.figures.ecology_runs import CROSS, ecology_runs, of_row, set_title, share_text, with_means
+from moe_replication.figures.ecology_runs import ecology_runs, set_title, share_text, with_means
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
+from moe_replication.statistics.studies import CROSS, of_row
 
 KEYS = ("condition", "rule", "dataset", "data_used", "control_number")
 VISION = ("dead_experts", "dead_experts_assigned", "usage_entropy", "test_accuracy")

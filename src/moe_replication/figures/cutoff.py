@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
+from moe_replication.figures.number_formats import short_numbers, short_powers
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 
@@ -71,13 +72,13 @@ def series_panel(ax: Axes, rows: pl.DataFrame) -> None:
     ax.plot(steps, rows["one_expert"], color=look.colour, alpha=0.6, linewidth=0.6)
     ax.plot(steps, mean, color=look.colour)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    ax.xaxis.set_major_formatter(style.short_numbers)
+    ax.xaxis.set_major_formatter(short_numbers)
 
 
 def pool_title(rows: pl.DataFrame) -> str:
     """Name of a condition, the tokens of its pool as it ran, and its number of seeds."""
     pool = rows["pool_tokens"].drop_nulls()
-    size = f"pool of {style.short_powers(pool[0])} tokens\n" if len(pool) else ""
+    size = f"pool of {short_powers(pool[0])} tokens\n" if len(pool) else ""
     return f"{COMPARED[rows['condition'][0]]}\n{size}{style.seeds_text(rows['n'].to_list())}"
 
 

@@ -21,11 +21,11 @@ from moe_replication.figures.ecology_runs import (
     set_order,
     set_title,
     share_text,
-    without_cross,
 )
 from moe_replication.figures.slots import LogSlots, log_slots
 from moe_replication.figures.style import FigureInfo
 from moe_replication.statistics.intervals import Interval, mean_interval
+from moe_replication.statistics.studies import without_cross
 
 MEASURES = ("dead_experts", "usage_entropy")
 OUT = {

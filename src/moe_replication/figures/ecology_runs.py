@@ -1,4 +1,4 @@
-"""Paper B: its runs, their rows of the paper's matrix, and values with means, for several figures."""
+"""Paper B: its runs, the paper's own rows, looks and names of data sets, and values with means."""
 
 from __future__ import annotations
 
@@ -7,42 +7,23 @@ from collections.abc import Sequence
 import polars as pl
 
 from moe_replication.figures import style
+from moe_replication.figures.style import Look
 from moe_replication.figures.tables import ECOLOGY, mean_band, of_paper
+from moe_replication.statistics.studies import with_sets
 
-# Embedded stand-ins are grouped with the set whose place they take.
-SETS = {
-    "cifar10": "CIFAR-10",
-    "digits-10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "digits-100": "CIFAR-100",
-    "tiny-imagenet": "TinyImageNet",
-    "digits-200": "TinyImageNet",
-}
-FACTORS = ("temperature", "entropy_weight", "oracle_weight", "balance_weight")
 PAPER_ROW = r"^([VL]\d+|X1)$"  # the paper's own experiments; the other rows are ours
-CROSS = "CROSS"  # other routing rules or a shared expert, so that E is not all that differs
 IDENTITY = ("condition", "seed", "rows", "task", "dataset", "data_used")
-BAND = ("n", "mean", "ci_low", "ci_high")
+DATASET_LOOKS = {
+    "CIFAR-10": Look(colour=style.BLUE, marker="o"),
+    "CIFAR-100": Look(colour=style.VERMILION, marker="^"),
+    "TinyImageNet": Look(colour=style.GREEN, marker="D"),
+    "language": Look(colour=style.PURPLE, marker="s"),
+}
 
 
 def ecology_runs(runs: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Paper B's runs: IDENTITY and `columns`. `dataset` is the paper's set or `language`, `data_used` what took its
-    place, `rows` never null.
-    """
-    found = of_paper(runs, ECOLOGY, [*IDENTITY[:-1], *columns])
-    group = pl.when(pl.col("task") == "language").then(pl.lit("language")).otherwise(pl.col("dataset").replace(SETS))
-    rows = pl.col("rows").cast(pl.List(pl.String)).fill_null(pl.lit([], pl.List(pl.String)))
-    return found.with_columns(rows=rows, data_used=pl.col("dataset"), dataset=group).select(*IDENTITY, *columns)
-
-
-def of_row(runs: pl.DataFrame, row: str) -> pl.DataFrame:
-    """The runs of one row of the matrix."""
-    return runs.filter(pl.col("rows").list.contains(row))
-
-
-def without_cross(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs under the paper's own routing rule, without a shared expert."""
-    return runs.filter(~pl.col("rows").list.contains(CROSS))
+    """Paper B's runs by the paper's data sets (studies.with_sets): IDENTITY and `columns`, null where not recorded."""
+    return with_sets(of_paper(runs, ECOLOGY, [*IDENTITY[:-1], *columns])).select(*IDENTITY, *columns)
 
 
 def paper_rows() -> pl.Expr:
@@ -67,9 +48,9 @@ def set_order(names: pl.Series) -> list[str]:
     return sorted(names.unique(), key=lambda name: (name == "language", name))
 
 
-def set_look(name: str) -> style.Look:
+def set_look(name: str) -> Look:
     """The look of a data set."""
-    return style.DATASET_LOOKS.get(name, style.Look(colour=style.GREY, marker="v"))
+    return DATASET_LOOKS.get(name, Look(colour=style.GREY, marker="v"))
 
 
 def set_title(name: str, used: pl.Series) -> str:

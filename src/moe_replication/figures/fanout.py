@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.layers import layer_grid
+from moe_replication.figures.number_formats import short_powers
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, mean_band, of_paper
 
@@ -49,7 +50,7 @@ def log_positions(ax: Axes, last: float) -> None:
     ax.set_xlim(-0.2, last * 1.1)
     ax.set_xticks([0.0, *(4.0**power for power in range(int(math.log(max(last, 1), 4) + 1e-9) + 1))])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(style.short_powers)
+    ax.xaxis.set_major_formatter(short_powers)
 
 
 def series_panel(ax: Axes, rows: pl.DataFrame, axis: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from moe_replication.figures import style
 from moe_replication.figures.curves import show_late, smoothed, spread
 from moe_replication.figures.differences import final_values
+from moe_replication.figures.number_formats import short_numbers
 from moe_replication.figures.paper_values import reported
 from moe_replication.figures.style import FigureInfo, Look
 from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
@@ -64,7 +65,7 @@ def curve_panel(ax: Axes, data: pl.DataFrame) -> None:
         ax.fill_between(band["tokens"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
     show_late(ax, data, "tokens", below=0.05)
     ax.set_xlabel("training tokens")
-    ax.xaxis.set_major_formatter(style.short_numbers)
+    ax.xaxis.set_major_formatter(short_numbers)
     ax.locator_params(axis="x", nbins=4)
 
 

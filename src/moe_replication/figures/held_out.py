@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.figures import style
-from moe_replication.figures.ecology_runs import ecology_runs, set_title, without_cross
+from moe_replication.figures.ecology_runs import ecology_runs, set_title
 from moe_replication.figures.style import FigureInfo, Look
 from moe_replication.figures.typeset import save_empty_table, save_table
 from moe_replication.statistics.held_out import (
@@ -21,21 +21,17 @@ from moe_replication.statistics.held_out import (
     INTERVALS,
     LOG_E,
     RULE,
+    SUFFICIENCY,
     HeldOut,
     held_out,
 )
 from moe_replication.statistics.prediction_scores import roc
+from moe_replication.statistics.studies import FACTORS, without_cross
 
-RUNS = (
-    "control_number",
-    "temperature",
-    "entropy_weight",
-    "oracle_weight",
-    "balance_weight",
-    "dead_experts",
-)
+RUNS = ("control_number", *FACTORS, "dead_experts")
 LOOKS = {
     RULE: Look(colour=style.BLACK, marker="*", line="none"),
+    SUFFICIENCY: Look(colour=style.VERMILION, marker="o", line="none"),
     LOG_E: Look(colour=style.BLACK, marker="o", line="-"),
     "log T": Look(colour=style.SKY, marker="^", line="--"),
     "log H": Look(colour=style.ORANGE, marker="v", line="-."),
@@ -44,6 +40,7 @@ LOOKS = {
     "all four logs": Look(colour=style.PURPLE, marker="P", line="-"),
     CONSTANT: Look(colour=style.GREY, marker="x", line=":"),
 }
+ONE_CUT = (RULE, SUFFICIENCY)  # the side of the threshold is all that they know of a run
 DRAWN = ("runs", "conditions", "dead_share", "undefined", "auc", "brier", "brier_low", "brier_high", "note")
 RATES = ("false_positive_rate", "true_positive_rate")
 OUT = ("kind", "test_set", "name", "predictor", *RATES, *DRAWN)
@@ -74,7 +71,7 @@ def scored(runs: pl.DataFrame, settings: AnalysisSettings) -> tuple[HeldOut, dic
 
 def figure_data(result: HeldOut) -> pl.DataFrame:
     """Rows of kind `fit` (what the rivals were fitted on), `score` (AUC and Brier score of each predictor) and `roc`
-    (its points; the rule has one)."""
+    (its points; the predictors of ONE_CUT have one)."""
     fitted = result.predictions.filter((pl.col("half") == "fit") & (pl.col("predictor") == RULE)).select(
         kind=pl.lit("fit"),
         runs=pl.len().cast(pl.Int64),
@@ -88,8 +85,8 @@ def figure_data(result: HeldOut) -> pl.DataFrame:
         outcome = rows["any_dead"].to_numpy()
         if predictor != CONSTANT and 0 < outcome.sum() < len(outcome):
             points = roc(outcome, rows["predicted"].to_numpy())
-            if predictor == RULE:
-                called = rows["predicted"].to_numpy() == 1
+            if predictor in ONE_CUT:
+                called = rows["predicted"].to_numpy() > 0
                 points = [[called[~outcome].mean(), called[outcome].mean()]]
             frame = pl.DataFrame(points, schema=list(RATES), orient="row")
             labels = {"kind": "roc", "test_set": name, "predictor": predictor}
@@ -104,7 +101,7 @@ def named(rows: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
 
 
 def roc_panel(ax: Axes, data: pl.DataFrame) -> None:
-    """ROC curves of the fits and the rule's point on one test set, AUC in the legend below."""
+    """ROC curves of the fits, one point of each of ONE_CUT on one test set, AUC in the legend below."""
     scores = dict(data.filter(pl.col("kind") == "score").select("predictor", "auc").iter_rows())
     points = data.filter(pl.col("kind") == "roc")
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
@@ -114,12 +111,14 @@ def roc_panel(ax: Axes, data: pl.DataFrame) -> None:
         ax.text(0.5, 0.5, f"{'all' if with_dead else 'no'} runs have\ndead experts:\nno ROC", ha="center", va="center")
         return
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, label=f"{CONSTANT}, {scores[CONSTANT]:.2f}")
-    for name in (*FITS, RULE):
-        here = points.filter(pl.col("predictor") == name)
+    for name in (*FITS, *ONE_CUT):
         look = LOOKS[name]
-        ax.plot(here["false_positive_rate"], here["true_positive_rate"], color=look.colour, linestyle=look.line,
-                marker=look.marker if name == RULE else None, markersize=9, zorder=4 if name == RULE else 3,
-                linewidth=2.8 if name == LOG_E else 1.1, label=f"{name}, {scores[name]:.2f}")  # fmt: skip
+        here = points.filter(pl.col("predictor") == name).select(RATES)
+        line = {"color": look.colour, "linestyle": look.line, "linewidth": 2.8 if name == LOG_E else 1.1}
+        if name in ONE_CUT:  # mostly the same point: a ring around the star
+            line |= {"marker": look.marker, "markersize": 7 if name == RULE else 10.5, "zorder": 4}
+            line |= {"markerfacecolor": look.colour if name == RULE else "none"}
+        ax.plot(*here.get_columns(), **line, label=f"{name}, {scores[name]:.2f}")
     legend = {"title": "AUC", "title_fontsize": 6.5, "fontsize": 6.5, "labelspacing": 0.25}
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), **legend)
 

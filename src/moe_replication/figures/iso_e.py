@@ -15,9 +15,9 @@ from moe_replication.figures import style
 from moe_replication.figures.ecology_runs import ecology_runs, set_order, set_title
 from moe_replication.figures.style import FigureInfo, Look
 from moe_replication.figures.tables import ECOLOGY
-from moe_replication.statistics.held_out import FACTORS
 from moe_replication.statistics.intervals import mean_interval
 from moe_replication.statistics.iso_e import iso_runs, level_agreement
+from moe_replication.statistics.studies import FACTORS
 
 METRICS = {"dead_experts": "dead experts at the end", "usage_entropy": "usage entropy (1 is uniform)"}
 RUNS = ("control_number", *FACTORS, *METRICS)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from moe_replication.figures import style
+from moe_replication.figures.number_formats import short_powers
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 from moe_replication.statistics.leakage import leakage_table
@@ -67,7 +68,7 @@ def bits_panel(ax: Axes, data: pl.DataFrame, column: str) -> None:
         ax.plot(rows["pool_tokens"], rows[column], "o", **dots)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    ax.xaxis.set_major_formatter(style.short_powers)
+    ax.xaxis.set_major_formatter(short_powers)
     ax.set_xlabel("tokens in the routing pool (log scale)")
     ax.set_ylabel(PANELS[column][1])
 

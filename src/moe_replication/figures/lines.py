@@ -10,18 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
-from moe_replication.figures.ecology_runs import (
-    FACTORS,
-    ecology_runs,
-    of_row,
-    reported_dead,
-    set_title,
-    share_text,
-    with_means,
-)
+from moe_replication.figures.ecology_runs import ecology_runs, reported_dead, set_title, share_text, with_means
 from moe_replication.figures.slots import log_slots
 from moe_replication.figures.style import FigureInfo
 from moe_replication.statistics.intervals import clopper_pearson
+from moe_replication.statistics.studies import FACTORS, meets, of_row
 
 LETTERS = dict(zip("thob", FACTORS, strict=True))
 LABELS = {
@@ -79,7 +72,7 @@ def side_colour(control: float | None, threshold: float) -> str:
     above, below, neither = SIDES.values()
     if control is None:
         return neither
-    return above if control >= threshold else below
+    return above if meets(control, threshold) else below
 
 
 def control_axis(ax: Axes, data: pl.DataFrame) -> None:
@@ -87,7 +80,9 @@ def control_axis(ax: Axes, data: pl.DataFrame) -> None:
     axis = log_slots(data["moved_to"])
     points = data.unique("moved_to").sort("moved_to").select("moved_to", "control_number")
     top = ax.secondary_xaxis("top")
-    labels = ["-" if control is None else f"{control:.2g}" for control in points["control_number"]]
+    # Without the leading zero, as the paper writes them: three digits would run into each other.
+    texts = ("-" if control is None else f"{control:.3g}" for control in points["control_number"])
+    labels = [text.removeprefix("0") or "0" for text in texts]
     top.set_xticks([axis.place(value) for value in points["moved_to"]], labels)
     top.tick_params(labelsize=6, length=2, pad=1)
     top.minorticks_off()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from moe_replication.figures import style
 from moe_replication.figures.curves import lines, show_late, smoothed
 from moe_replication.figures.efficiency import efficiency_bar, efficiency_rows
+from moe_replication.figures.number_formats import short_numbers, short_powers
 from moe_replication.figures.paper_values import of_metric
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import SIZES, THRESHOLD, complete_band, of_paper
@@ -78,9 +79,9 @@ def curve_panel(ax: Axes, bands: pl.DataFrame, order: list[str], *, below: float
         lines(whole, bands, order, along="tokens", markers=False)
         whole.set_title("all of training", fontsize=6.5, pad=2)
         whole.tick_params(labelsize=6)
-        whole.xaxis.set_major_formatter(style.short_numbers)
+        whole.xaxis.set_major_formatter(short_numbers)
     ax.set_xlabel("training tokens")
-    ax.xaxis.set_major_formatter(style.short_numbers)
+    ax.xaxis.set_major_formatter(short_numbers)
 
 
 def draw_curves(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:
@@ -173,7 +174,7 @@ def pool_panel(ax: Axes, data: pl.DataFrame, metrics: tuple[str, ...], label: st
         aside = 1 + 0.1 * (number - (len(metrics) - 1) / 2)  # side by side where two metrics nearly agree
         _pool_line(ax, data, metric, aside)
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(style.short_powers)
+    ax.xaxis.set_major_formatter(short_powers)
     ax.margins(x=0.15)
     ax.set_xlabel("tokens in the routing pool (log scale)")
     ax.set_ylabel(label)

@@ -10,19 +10,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
-from moe_replication.figures.ecology_runs import ecology_runs, of_row, reported_dead, share_text, with_means
+from moe_replication.figures.ecology_runs import (
+    ecology_runs,
+    reported_dead,
+    set_look,
+    set_title,
+    share_text,
+    with_means,
+)
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY
+from moe_replication.statistics.studies import of_row
 
-# Row of the paper's matrix -> the data set, its name here, its look, and what is measured beside dead experts.
-SWEEPS = {
-    "V2": ("CIFAR-10", "cifar10", style.DATASET_LOOKS["CIFAR-10"], "test_accuracy"),
-    "V4": ("CIFAR-100", "cifar100", style.DATASET_LOOKS["CIFAR-100"], "test_accuracy"),
-    "L2": ("WikiText-2", "wikitext-2", style.DATASET_LOOKS["language"], "perplexity"),
-}
+# Row of the paper's matrix, a data set each -> what is measured beside dead experts.
+SWEEPS = {"V2": "test_accuracy", "V4": "test_accuracy", "L2": "perplexity"}
 LABELS = {"test_accuracy": "test accuracy (%)", "perplexity": "validation perplexity"}
 UNITS = {"dead_experts": 1, "test_accuracy": 100, "perplexity": 1}
-RUN = ("sweep", "data_used", "condition", "ortho_weight")
+RUN = ("sweep", "dataset", "data_used", "condition", "ortho_weight")
 OUT = ("source", *RUN, "seed", "measure", "value", "n", "ci_low", "ci_high", "place")
 
 
@@ -33,7 +37,7 @@ def ortho_data(runs: pl.DataFrame, info: FigureInfo) -> pl.DataFrame:
     """
     runs = ecology_runs(runs, ("ortho_weight", *UNITS))
     parts = []
-    for sweep, (_, _, _, measure) in SWEEPS.items():
+    for sweep, measure in SWEEPS.items():
         own = of_row(runs, sweep).with_columns(sweep=pl.lit(sweep))
         rows = with_means(own, RUN, ["dead_experts", measure]).sort("measure", "ortho_weight", "source", "seed")
         parts += [rows, paper_rows(own.select(RUN).unique(maintain_order=True), sweep, info)]
@@ -83,10 +87,10 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         figure, axes = style.panels(width=width, height=4.2, rows=2, columns=columns, sharex="col")
         for sweep, (top, bottom) in zip(sweeps, axes.T, strict=True):
             rows = data.filter(pl.col("sweep") == sweep)
-            _, _, look, measure = SWEEPS[sweep]
+            look, measure = set_look(rows["dataset"][0]), SWEEPS[sweep]
             ortho_panel(top, rows, "dead_experts", look)
             ortho_panel(bottom, rows, measure, look)
-            top.set_title(_title(sweep, rows), loc="left", fontsize=7.5)
+            top.set_title(_title(rows), loc="left", fontsize=7.5)
             bottom.set_ylabel(LABELS[measure])
             bottom.ticklabel_format(axis="y", useOffset=False)
         _same_counts(axes[0])
@@ -100,13 +104,10 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         style.save(figure, data, out_base)
 
 
-def _title(sweep: str, rows: pl.DataFrame) -> str:
-    name, real, _, _ = SWEEPS[sweep]
-    used = rows["data_used"].unique().sort().to_list()
-    shown = name if used == [real] else f"{', '.join(used)} (for {name})"
+def _title(rows: pl.DataFrame) -> str:
     runs = rows.filter((pl.col("source") == "run") & (pl.col("measure") == "dead_experts"))
     counts = runs.group_by("condition", maintain_order=True).len()["len"].to_list()
-    return f"{shown}\n{style.seeds_text(counts)} a weight"
+    return f"{set_title(rows['dataset'][0], rows['data_used'])}\n{style.seeds_text(counts)} a weight"
 
 
 def _same_counts(row) -> None:

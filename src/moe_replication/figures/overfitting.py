@@ -20,7 +20,7 @@ from moe_replication.figures.tables import ECOLOGY
 from moe_replication.statistics.trajectories import census_rows
 
 # A column of panels each; one that ends in a dash holds every condition that begins so.
-COLUMNS = ("l1", "l3-", "l4", "v1", "v6")
+COLUMNS = ("l1", "l3-", "l4", "v1", "v3-e0.545", "v6")
 SERIES = ("loss", "dead_experts", "usage_entropy")
 COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE)
 LINES = ("-", "--", "-.", ":", "-")

@@ -8,6 +8,7 @@ import polars as pl
 
 from moe_replication.figures import style
 from moe_replication.figures.loss import with_core
+from moe_replication.figures.number_formats import short_numbers, short_powers
 from moe_replication.figures.paper_values import of_metric, reported
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
@@ -80,7 +81,7 @@ def result_cells(data: pl.DataFrame) -> list[list[str]]:
     """Rows of text under HEADER; `not run` where a condition has no value of ours."""
     cells = []
     for row in data.iter_rows(named=True):
-        pool = "-" if row["pool_tokens"] is None else style.short_powers(row["pool_tokens"])
+        pool = "-" if row["pool_tokens"] is None else short_powers(row["pool_tokens"])
         ours = {metric: _estimate(row, metric) for metric in DIGITS}
         paper = {metric: _number(row[f"{metric}_paper"], form) for metric, form in PAPER_FORMATS.items()}
         counts = str(row["val_loss_n"] or "-")
@@ -120,9 +121,9 @@ def _setting(name: str, value: object) -> str:
     if value is None:
         return "-"
     if name == "pool_tokens":
-        return style.short_powers(value)
+        return short_powers(value)
     if name.startswith("parameters") or name == "tokens":
-        return style.short_numbers(value)
+        return short_numbers(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

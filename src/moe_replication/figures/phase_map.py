@@ -12,17 +12,10 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 
 from moe_replication.figures import style
-from moe_replication.figures.ecology_runs import (
-    FACTORS,
-    ecology_runs,
-    set_look,
-    set_order,
-    set_title,
-    share_text,
-    without_cross,
-)
+from moe_replication.figures.ecology_runs import ecology_runs, set_look, set_order, set_title, share_text
 from moe_replication.figures.slots import LogSlots, log_slots
 from moe_replication.figures.style import FigureInfo
+from moe_replication.statistics.studies import FACTORS, without_cross
 
 OUT = (
     "dataset", "data_used", *FACTORS, "numerator", "denominator", "control_number", "conditions", "n",

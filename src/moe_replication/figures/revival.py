@@ -15,9 +15,9 @@ from moe_replication.figures.ecology_runs import share_text
 from moe_replication.figures.epochs import POINT, course, course_legend, over_epochs, seeds_of, whole_epochs
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY
-from moe_replication.statistics.trajectories import census_rows, with_tiers
+from moe_replication.statistics.trajectories import KEYS, census_rows, dead_course, with_tiers
 
-# Condition of a panel -> the one it is compared with: the ablation, the threshold, the warm-up.
+# Condition of a panel -> the one it is drawn over (no table names it): ablations, the threshold, warm-up.
 AGAINST = {
     "v6-no-balance": "v6",
     "v6-no-divergence": "v6",
@@ -31,8 +31,9 @@ AGAINST = {
 }
 FIRST, SECOND = style.Look(colour=style.VERMILION, marker="D"), style.Look(colour=style.BLUE, marker="o")
 DEAD, PEAK = "dead_experts_by_epoch", "dead_experts_peak"
-TIERED = ("v6", "v7-e1.0", "v8-32-experts", "x1-4444", "x1-flat")
+TIERED = ("v6", "v6-no-balance", "v7-e1.0", "v8-32-experts", "x1-4444", "x1-flat")
 COLLAPSE = {"starved_tiers": "starved tiers", "smallest_relative_share": "least used tier:\nshare / fair share"}
+CROSSED = {"marker": "x", "markersize": 5.5, "linestyle": "none", "color": style.VERMILION, "zorder": 4}
 
 
 def revival_data(runs: pl.DataFrame, curves: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
@@ -110,10 +111,15 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
 
 
 def collapse_data(tables: dict[str, pl.DataFrame], info: FigureInfo) -> pl.DataFrame:
-    """Series of COLLAPSE by epoch for the conditions of TIERED, and the paper's third tier, over its fair share."""
+    """Series of COLLAPSE by epoch for the conditions of TIERED, and the paper's third tier, over its fair share.
+
+    Rows of kind `collapse` are each seed's values at the first epoch with collapse_share of its experts dead.
+    """
     runs, curves = _paper_b(tables["runs"]), _paper_b(tables["curves"])
     census = with_tiers(census_rows(runs, curves), info.analysis).filter(pl.col("condition").is_in(TIERED))
     data = over_epochs(census, list(COLLAPSE))
+    epochs = dead_course(census, info.analysis).select(*KEYS[1:], epoch="collapse_epoch")
+    broken = data.filter(pl.col("kind") == "seed").join(epochs, on=["condition", "seed", "epoch"], how="semi")
     settings = runs.select("condition", "tiers").iter_rows()
     fair = {name: tiers[2] / sum(tiers) for name, tiers in settings if tiers and len(tiers) > 2}
     paper = _reached(data, info.paper_values, "tier_share_2")
@@ -121,16 +127,21 @@ def collapse_data(tables: dict[str, pl.DataFrame], info: FigureInfo) -> pl.DataF
         pl.col("value") / pl.col("condition").replace_strict(fair, default=None, return_dtype=pl.Float64),
         series=pl.lit("smallest_relative_share"),
     )
-    return pl.concat([data, paper])
+    return pl.concat([data, broken.with_columns(kind=pl.lit("collapse")), paper])
 
 
 def collapse_column(column: np.ndarray, data: pl.DataFrame, shape: str, starved_share: float) -> None:
-    """Both series of COLLAPSE of one condition, whose tiers and data set `shape` names; the paper's points open."""
+    """Both series of COLLAPSE of one condition, whose tiers and data set `shape` names.
+
+    Epochs of collapse are crossed, the paper's points open.
+    """
     name = data["condition"][0]
     column[0].set_title(f"{name}, {seeds_of(data, name)}\n{shape}", loc="left", fontsize=6.8)
     for ax, series in zip(column, COLLAPSE, strict=True):
         rows = data.filter(pl.col("series") == series)
         course(ax, rows, name, SECOND)
+        broken = rows.filter(pl.col("kind") == "collapse")
+        ax.plot(broken["epoch"], broken["value"], **CROSSED)
         for epoch, value in rows.filter(pl.col("kind") == "paper").select("epoch", "value").iter_rows():
             style.paper_point(ax, epoch, value, SECOND.marker)
     column[1].axhline(starved_share, color=style.VERMILION, linestyle=":", linewidth=1)
@@ -158,8 +169,10 @@ def draw_collapse(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: P
         axes[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         figure.supxlabel("epoch", fontsize=8)
         limit = f"starved: below {info.analysis.starved_share:g} of the fair share"
+        broken = f"collapse: first epoch with {share_text(info.analysis.collapse_share)} of the experts dead"
         handles = [*course_legend(), Line2D([], [], color=style.VERMILION, linestyle=":", label=limit)]
+        handles.append(Line2D([], [], **CROSSED, label=broken))
         if "paper" in data["kind"]:
             handles.append(style.legend_dot("paper's third tier", open_marker=True))
-        style.legend_on_top(figure, handles)
+        figure.legend(handles=handles, loc="outside upper center", ncols=3)
         style.save(figure, data, out_base)

@@ -12,7 +12,7 @@ from moe_replication.figures.tables import ECOLOGY
 from moe_replication.figures.typeset import save_empty_table, save_table
 from moe_replication.statistics.run_tests import COLUMNS, run_tests
 
-HEADER = ("question", "data", "test", "runs", "effect [95 % interval]", "of", "p", "smallest\np possible", "note")
+HEADER = ("question", "data", "test", "n", "effect [95 % interval]", "of", "p", "smallest\np possible", "note")
 
 
 def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:

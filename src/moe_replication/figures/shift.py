@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from moe_replication.figures import style
+from moe_replication.figures.number_formats import short_numbers
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, mean_band, of_paper
 
@@ -101,7 +102,7 @@ def load_axis(ax: Axes, loads: pl.Series) -> None:
     """Logarithmic around the loads; intervals of few seeds, which may reach below zero, are cut."""
     ax.set_yscale("log", base=2)
     ax.set_ylim(loads.min() / 2, loads.max() * 2)
-    ax.yaxis.set_major_formatter(style.short_numbers)
+    ax.yaxis.set_major_formatter(short_numbers)
 
 
 def draw_shift(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:

@@ -113,18 +113,14 @@ CONDITION_LOOKS = {
     **_looks(SKY, {"d20-tc-aux": ("P", "--")}),
     **_looks(VERMILION, {"d20-ec": ("P", "-")}),
     **_looks(GREEN, {"d20-et": ("P", "-")}),
+    **_looks(BLUE, {"cross-tc-none": ("s", ":"), "cross-tc-e0.30": ("v", "--")}),
+    **_looks(BLUE, {"cross-tc-e0.545": ("^", "-."), "cross-tc-e1.0": ("P", ":")}),
 }
 RULE_LOOKS = {
     "dense": CONDITION_LOOKS["dense"],
     "token_choice": CONDITION_LOOKS["tc"],
     "expert_choice": CONDITION_LOOKS["ec-batch"],
     "expert_threshold": CONDITION_LOOKS["et"],
-}
-DATASET_LOOKS = {
-    "CIFAR-10": Look(colour=BLUE, marker="o"),
-    "CIFAR-100": Look(colour=VERMILION, marker="^"),
-    "TinyImageNet": Look(colour=GREEN, marker="D"),
-    "language": Look(colour=PURPLE, marker="s"),
 }
 
 
@@ -186,24 +182,6 @@ def condition_order(data: pl.DataFrame) -> list[str]:
     return sorted(data["condition"].unique(), key=lambda name: (rank.get(name, len(listed)), name))
 
 
-def short_numbers(value: float, position: int | None = None) -> str:
-    """Tick text in thousands, millions, ...: 200, 8k, 1.2M, 10B."""
-    return _short(value, 1000)
-
-
-def short_powers(value: float, position: int | None = None) -> str:
-    """Tick text of a pool size in the papers' way, in units of 1,024: 256, 2k, 512k."""
-    return _short(value, 1024)
-
-
-def _short(value: float, step: int) -> str:
-    suffixes = ["", "k", "M", "B", "T"]
-    while abs(value) >= step and len(suffixes) > 1:
-        value /= step
-        suffixes.pop(0)
-    return f"{value:.4g}{suffixes[0]}"
-
-
 def condition_look(condition: str, rule: str | None) -> Look:
     """The fixed look of a condition; an unlisted one takes its rule's colour and a line style of its own."""
     if condition in CONDITION_LOOKS:
@@ -239,45 +217,26 @@ def seed_points(
     jitter: float = 0.0,
 ) -> None:
     """Every seed as a dot on top of mean and 95 % t interval; `jitter` spreads the dots evenly across."""
-    estimate = mean_interval(values)
-    mean, half = estimate.mean, half_width(estimate)
+    bar = {"marker": "|" if horizontal else "_", "markersize": 9, "markeredgewidth": 1.6}
+    _bar(ax, position, mean_interval(values), horizontal, color=look.colour, **bar)
     offsets = np.linspace(-jitter, jitter, len(values)) if len(values) > 1 else np.zeros(1)
-    error = None if half is None else [[half], [half]]
-    x, y = (mean, position) if horizontal else (position, mean)
-    ax.errorbar(
-        x,
-        y,
-        xerr=error if horizontal else None,
-        yerr=None if horizontal else error,
-        color=look.colour,
-        marker="|" if horizontal else "_",
-        markersize=9,
-        markeredgewidth=1.6,
-        elinewidth=1.2,
-        capsize=2.5,
-        zorder=3,
-    )
     across = position + offsets
     xs, ys = (values, across) if horizontal else (across, values)
-    ax.plot(
-        xs,
-        ys,
-        look.marker,
-        color=look.colour,
-        markersize=3.6,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-        zorder=4,
-    )
+    dots = {"color": look.colour, "markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.5}
+    ax.plot(xs, ys, look.marker, zorder=4, **dots)
 
 
 def estimate_point(ax: Axes, position: float, estimate: Interval, look: Look, *, horizontal: bool = False) -> None:
     """A mean with its 95 % interval, without the values behind it; no interval at n = 1."""
+    _bar(ax, position, estimate, horizontal, color=look.colour, marker=look.marker, markersize=5)
+
+
+def _bar(ax: Axes, position: float, estimate: Interval, horizontal: bool, **options: object) -> None:
     half = half_width(estimate)
     error = None if half is None else [[half], [half]]
     x, y = (estimate.mean, position) if horizontal else (position, estimate.mean)
-    options = {"color": look.colour, "marker": look.marker, "markersize": 5, "elinewidth": 1.2, "capsize": 2.5}
-    ax.errorbar(x, y, xerr=error if horizontal else None, yerr=None if horizontal else error, zorder=3, **options)
+    ends = {"xerr" if horizontal else "yerr": error}
+    ax.errorbar(x, y, **ends, elinewidth=1.2, capsize=2.5, zorder=3, **options)
 
 
 def paper_line(ax: Axes, value: float, label: str, *, horizontal: bool = True) -> None:
@@ -300,11 +259,6 @@ def paper_point(ax: Axes, x: float, y: float, marker: str, *, label: str | None 
         label=label,
         zorder=5,
     )
-
-
-def label_above(ax: Axes, x: float, y: float, text: str) -> None:
-    """A small label just above a marker."""
-    ax.annotate(text, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=6.5)
 
 
 def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:

@@ -11,21 +11,24 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.ecology import tier_colour
-from moe_replication.figures.ecology_runs import ecology_runs, of_row, set_title, with_means
+from moe_replication.figures.ecology_runs import ecology_runs, set_title, with_means
 from moe_replication.figures.slots import round_marks
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY
+from moe_replication.statistics.studies import of_row
 
 ROW = "X2"
 PROBE = "probe-temperature"
-SHARES = "tier_shares"
-SCALARS = ("accuracy", "active_experts", "hard_sample_gradient")
+SCALARS = ("accuracy", "active_experts", "active_by_mass", "hard_sample_gradient")
+LISTS = ("tier_shares", "mass_tier_shares")
+# A panel each: its name, and what it shows. T moves gates but not which is largest, so by top-1 nothing can move.
 PANELS = {
-    "accuracy": "test accuracy",
-    "active_experts": "active experts",
-    SHARES: "tiers' shares of\ntop-1 routing",
-    "hard_sample_gradient": "gradient, hardest tenth\nover all samples",
+    "test accuracy": ("accuracy",),
+    "active experts\nby gate mass": ("active_experts", "active_by_mass"),
+    "tiers' shares\nof the gate mass": LISTS,
+    "gradient, hardest tenth\nover all samples": ("hard_sample_gradient",),
 }
+CONTROLS = ("active_experts", "tier_shares")
 KEYS = ("condition", "dataset", "data_used", "trained_at", "temperature", "tier")
 OUT = ("source", *KEYS, "seed", "measure", "value", "n", "ci_low", "ci_high")
 
@@ -42,20 +45,25 @@ def scan_data(probe: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     names = ["condition", "seed", "dataset", "data_used", "trained_at"]
     scans = scans.join(trained.select(names), on=["condition", "seed"], maintain_order="left")
     whole = scans.with_columns(tier=pl.lit(None, pl.Int64))
-    tiers = scans.with_columns(tier=pl.int_ranges(pl.col(SHARES).list.len())).explode("tier", SHARES)
-    both = pl.concat([with_means(whole, KEYS, SCALARS), with_means(tiers, KEYS, [SHARES])])
+    tiers = scans.with_columns(tier=pl.int_ranges(pl.col(LISTS[0]).list.len())).explode("tier", *LISTS)
+    both = pl.concat([with_means(whole, KEYS, SCALARS), with_means(tiers, KEYS, LISTS)])
     return both.select(OUT).sort("condition", "measure", "source", "tier", "seed", "temperature")
 
 
 def panel(ax: Axes, data: pl.DataFrame) -> None:
-    """One measure of one condition: every seed faint, the mean with its band, a colour a tier."""
-    for (tier,), rows in data.group_by("tier", maintain_order=True):
+    """The measures of one panel and condition: every seed faint, the mean with its band, a colour a tier.
+
+    CONTROLS are dotted.
+    """
+    for (measure, tier), rows in data.group_by("measure", "tier", maintain_order=True):
+        control = measure in CONTROLS
         colour = style.BLACK if tier is None else tier_colour(tier)
+        options = {"color": colour, "linestyle": ":" if control else "-"}
         for _, seed in rows.filter(pl.col("source") == "run").group_by("seed", maintain_order=True):
             dots = {"marker": ".", "markersize": 2.5, "linewidth": 0.6, "alpha": 0.55}
-            ax.plot(seed["temperature"], seed["value"], color=colour, **dots)
+            ax.plot(seed["temperature"], seed["value"], **options | dots)
         mean = rows.filter(pl.col("source") == "mean").sort("temperature")
-        ax.plot(mean["temperature"], mean["value"], color=colour, linewidth=1.4, zorder=3)
+        ax.plot(mean["temperature"], mean["value"], **options, linewidth=1.4, zorder=3)
         band = mean.drop_nulls("ci_low")
         ax.fill_between(band["temperature"], band["ci_low"], band["ci_high"], color=colour, alpha=0.12, linewidth=0)
     ax.axvline(data["trained_at"][0], color=style.BLACK, linestyle="--", linewidth=0.8, zorder=1)
@@ -65,12 +73,12 @@ def panel(ax: Axes, data: pl.DataFrame) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _limits(ax: Axes, measure: str, data: pl.DataFrame) -> None:
+def _limits(ax: Axes, measures: tuple[str, ...], data: pl.DataFrame) -> None:
     """By the seeds, since the band of two seeds may be far wider."""
     values = data.filter(pl.col("source") == "run")["value"]
-    if measure == SHARES:
+    if measures == LISTS:
         ax.set_ylim(0, 1)
-    elif measure == "active_experts":
+    elif "active_experts" in measures:
         ax.set_ylim(0, 1.1 * values.max())
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     else:
@@ -90,13 +98,13 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         figure, axes = style.panels(width=style.DOUBLE, sharex=True, **size)
         for row, name in enumerate(names):
             scan = data.filter(pl.col("condition") == name)
-            for ax, (measure, label) in zip(axes[row], PANELS.items(), strict=True):
-                here = scan.filter(pl.col("measure") == measure)
+            for ax, (label, measures) in zip(axes[row], PANELS.items(), strict=True):
+                here = scan.filter(pl.col("measure").is_in(measures))
                 if here.is_empty():
                     style.say(ax, "not recorded")
                     continue
                 panel(ax, here)
-                _limits(ax, measure, here)
+                _limits(ax, measures, here)
                 ax.set_ylabel(label, fontsize=7)
             seeds = style.seeds_text(scan.filter(pl.col("source") == "mean")["n"].to_list())
             text = f"{name}, {set_title(scan['dataset'][0], scan['data_used'])}, {seeds}"
@@ -106,8 +114,9 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         handles = [Line2D([], [], color=tier_colour(tier), label=f"tier {tier}") for tier in tiers]
         handles += [
             Line2D([], [], color=style.BLACK, label="mean, 95 % band"),
+            Line2D([], [], color=style.BLACK, linestyle=":", label="by top-1 routing"),
             Line2D([], [], color=style.BLACK, marker=".", markersize=2.5, linewidth=0.6, alpha=0.55, label="one seed"),
             Line2D([], [], color=style.BLACK, linestyle="--", linewidth=0.8, label="T of training"),
         ]
-        style.legend_on_top(figure, handles)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4)
         style.save(figure, data, out_base)

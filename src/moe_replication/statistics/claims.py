@@ -11,23 +11,28 @@ threshold: a mean against a number, judged like an ordering by the one-sample t 
     first, for ratios.
 equivalence: reproduced when the TOST p at the margin, Holm-corrected, is below 0.05; contradicted when the
     95 % interval lies wholly beyond the margin (not corrected); else inconclusive.
-bound: contradicted when any run breaks the bound; reproduced when none does and the Clopper-Pearson 95 %
-    upper bound of the rate of breaking runs is below the margin; else inconclusive.
+at_most: first minus second lies below +margin (direction less) or above -margin (greater). Reproduced when the
+    one-sided paired t test at the margin has a Holm-corrected p below 0.05; contradicted when the 95 % interval lies
+    wholly beyond the margin on the other side (not corrected); else inconclusive.
+bound: contradicted when any run breaks the bound; reproduced when none does and the upper end of the two-sided 95 %
+    Clopper-Pearson interval of the rate of breaking runs is below the margin; else inconclusive.
 value, difference: the paper's single number against our 95 % prediction interval for one new run (or pair);
     reproduced when the interval lies wholly within the margin of the number, contradicted when wholly
     beyond, else inconclusive.
 groups: all runs of `conditions` against all runs of `against`, whatever their seed, compared within data sets.
-    permutation: weighted difference in means; fisher: difference in the share of runs above `threshold` (0). Reproduced
-    when the exact two-sided p, Holm-corrected, is below 0.05 and the difference lies on the claimed side; contradicted
-    on the other side; else inconclusive. Conditions without a run here, and data sets with runs of one group only, are
-    left out and named; a group without any run is not_run. Values that are no counts enter the permutation test in
-    thousandths of their range.
-sign: the runs of all conditions, pooled, above or below `threshold`; judged likewise by the exact sign test, runs on
-    the threshold dropped. With n runs its p cannot go below 2/2^n.
+    permutation: weighted difference in means; fisher: difference in the share of runs above `threshold` (0). p is the
+    larger of the exact two-sided p over runs and that of the permutation test over conditions, by their means or by
+    their shares of runs above the threshold. Reproduced when p, Holm-corrected, is below 0.05 and the difference lies
+    on the claimed side; contradicted on the other side; else inconclusive. Conditions without a run or value here, and
+    data sets with runs of one group only, are left out and named; a group without any is not_run.
+sign: the runs of all conditions, pooled, above or below `threshold`; judged likewise by the exact sign test, over runs
+    and over the conditions' medians, what lies on the threshold dropped.
+groups and sign are tested over runs alone where each side is one condition.
 
 One run or pair is inconclusive, except that one run can break a bound. Values that are all equal leave an
-interval without width; then ordering and equivalence rest on the exact sign-flip test, value and difference
-on the range of the runs, which holds a new one with 95 % only from n = 39.
+interval without width; then ordering, equivalence and at_most rest on the exact sign-flip test, value and difference
+on the range of the runs, which holds a new one with 95 % only from n = 39. A test whose smallest p at these n, times
+the size of the family, is not below 0.05 says so where it is inconclusive.
 """
 
 from __future__ import annotations
@@ -37,7 +42,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from moe_replication.statistics.findings import Finding, measure
+from moe_replication.statistics.finding import Finding
+from moe_replication.statistics.findings import measure
 from moe_replication.statistics.hypothesis_tests import ALPHA, holm, sign_flip_minimum
 from moe_replication.statistics.power import needed_n, needed_n_bound, needed_n_equivalence
 from moe_replication.statistics.wording import evidence, sentence
@@ -48,6 +54,7 @@ KINDS = {
     "ordering": SAME_CLAIM,
     "threshold": SAME_CLAIM,
     "equivalence": SAME_CLAIM,
+    "at_most": SAME_CLAIM,
     "bound": SAME_CLAIM,
     "groups": SAME_CLAIM,
     "sign": SAME_CLAIM,
@@ -92,6 +99,8 @@ def decide(claim: dict, finding: Finding, p_corrected: float | None, family_size
         return _decide_ordering(claim, finding, p_corrected, ALPHA / family_size)
     if claim["comparison"] == "equivalence":
         return _decide_equivalence(claim, finding, p_corrected, ALPHA / family_size)
+    if claim["comparison"] == "at_most":
+        return _decide_at_most(claim, finding, p_corrected, ALPHA / family_size)
     return _decide_cell(claim, finding)
 
 
@@ -107,8 +116,9 @@ def _decide_ordering(claim: dict, finding: Finding, p_corrected: float, alpha: f
 def _decide_exact(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
     if p_corrected < ALPHA:
         return _side(claim, finding.effect if finding.distance is None else finding.distance), None
-    needed = _needed_sign_flips(alpha)
-    return "inconclusive", needed if claim["comparison"] == "sign" and needed > finding.n else None
+    # Of the sign test's units, runs or conditions, where even all of them on one side are too few.
+    too_few = claim["comparison"] == "sign" and finding.reach >= alpha
+    return "inconclusive", _needed_sign_flips(alpha) if too_few else None
 
 
 def _side(claim: dict, distance: float) -> str:
@@ -125,6 +135,21 @@ def _decide_equivalence(claim: dict, finding: Finding, p_corrected: float, alpha
     else:
         beyond = abs(finding.effect) > margin and sign_flip_minimum(finding.n) < ALPHA
         needed = _needed_sign_flips(alpha)
+    return ("contradicted", None) if beyond else ("inconclusive", needed)
+
+
+def _decide_at_most(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
+    if p_corrected < ALPHA:
+        return "reproduced", None
+    margin, less = claim["margin"], claim["direction"] == "less"
+    room = margin - finding.effect if less else margin + finding.effect
+    if finding.sd:
+        beyond = finding.low > margin if less else finding.high < -margin
+        # A one-sided test at alpha has the power of a two-sided one at twice that.
+        needed = needed_n(room, finding.sd, 2 * alpha) if room > 0 else None
+    else:
+        beyond = room < 0 and sign_flip_minimum(finding.n) < ALPHA
+        needed = _needed_sign_flips(2 * alpha if room > 0 else ALPHA) if room else None
     return ("contradicted", None) if beyond else ("inconclusive", needed)
 
 

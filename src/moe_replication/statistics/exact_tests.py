@@ -1,15 +1,16 @@
-"""Exact tests whose unit is the run: two groups of runs compared within strata (data sets), and the sign test.
+"""Exact tests of two groups compared within strata (data sets), and the sign test; the unit is a run or a condition.
 
-Stratified tests keep the number of runs of each group in each stratum and every stratum's outcomes; under the null
-hypothesis any of a stratum's runs may carry the label "first". The statistic is the first group's sum, whose
+Stratified tests keep the size of each group in each stratum and every stratum's outcomes; under the null hypothesis
+any of a stratum's units may carry the label "first". The statistic is the first group's sum, whose
 distribution is computed exactly, not sampled. Its distance from its expectation is the sum over strata of
 w * (mean of first - mean of second) with w = n1 * n2 / (n1 + n2), the weights of Mantel and Haenszel (1959).
-Runs of one configuration count as separate draws; where they resemble one another, p is too small
-(mixed_logistic.py allows for it).
+Every unit counts as a draw of its own; where runs of one condition resemble one another, p over runs is too small, and
+the verdicts take the larger of it and that over conditions (pooled_findings.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,16 +21,18 @@ from moe_replication.statistics.hypothesis_tests import TIE_TOLERANCE
 
 # Probabilities that differ by less than this are equal up to rounding, as in R's fisher.test.
 EQUAL_PROBABILITIES = 1 + 1e-7
-# Values that are no whole numbers, or spread wider, are rounded to this many steps of their range.
+# Values spread wider, or without a common small denominator, are rounded to this many steps of their range.
 STEPS = 1000
+# Of means of counts over runs, and shares of runs: with it they enter exactly, and sums that tie stay tied.
+DENOMINATORS = range(1, 31)
 
 Strata = Sequence[tuple[Sequence[float], Sequence[float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupTest:
-    """difference: weighted mean of first minus second over strata. minimum: the smallest p that any assignment of the
-    same outcomes reaches. odds_ratio: of Mantel and Haenszel, for Fisher's test; None where it is 0/0."""
+    """difference: weighted mean of first minus second over strata. minimum: the smallest p that groups of these sizes
+    reach at any outcomes. odds_ratio: of Mantel and Haenszel, for Fisher's test; None where it is 0/0."""
 
     difference: float
     p: float
@@ -52,17 +55,15 @@ def stratified_permutation(strata: Strata) -> GroupTest:
     """Two-sided permutation test of a difference in means: p is the share of label assignments within strata whose
     weighted difference is at least as far from zero as the observed one.
 
-    Whole numbers within a range of 1,000 enter as they are, others rounded to thousandths of their range: the test
-    stays exact, of the rounded values. ValueError for a stratum that lacks a group.
+    Multiples of 1/d, d up to 30, enter as they are where their range has at most 1,000 of them, other values rounded
+    to thousandths of their range: the test stays exact, of the rounded values. ValueError for a stratum
+    that lacks a group.
     """
     observed, expected, sums, chances = _null_distribution(_whole(strata))
     distances = np.abs(sums - expected)
     tolerance = TIE_TOLERANCE * max(1.0, np.abs(sums).max())
-    furthest = distances[chances > 0].max()
-    p_value, minimum = (
-        _total(chances[distances >= limit - tolerance]) for limit in (abs(observed - expected), furthest)
-    )
-    return GroupTest(difference=_weighted_difference(strata), p=p_value, minimum=minimum)
+    p_value = _total(chances[distances >= abs(observed - expected) - tolerance])
+    return GroupTest(difference=_weighted_difference(strata), p=p_value, minimum=_smallest_p(strata))
 
 
 def stratified_fisher(strata: Strata) -> GroupTest:
@@ -72,12 +73,11 @@ def stratified_fisher(strata: Strata) -> GroupTest:
     p sums the tables that are at most as likely as the observed one. ValueError for a stratum that lacks a group.
     """
     observed, _, sums, chances = _null_distribution(strata)
-    limits = (chances[sums == observed].item(), chances[chances > 0].min())
-    p_value, minimum = (_total(chances[chances <= limit * EQUAL_PROBABILITIES]) for limit in limits)
+    p_value = _total(chances[chances <= chances[sums == observed].item() * EQUAL_PROBABILITIES])
     return GroupTest(
         difference=_weighted_difference(strata),
         p=p_value,
-        minimum=minimum,
+        minimum=_smallest_p(strata),
         odds_ratio=_odds_ratio(strata),
     )
 
@@ -95,6 +95,13 @@ def _weighted_difference(strata: Strata) -> float:
     """Mean of first minus mean of second, averaged over strata with Mantel and Haenszel's weights."""
     weights = [len(first) * len(second) / (len(first) + len(second)) for first, second in strata]
     return float(np.average([np.mean(first) - np.mean(second) for first, second in strata], weights=weights))
+
+
+def _smallest_p(strata: Strata) -> float:
+    """One assignment of all, the most extreme; where groups are of equal size in every stratum, its mirror image is as
+    far off."""
+    assignments = math.prod(math.comb(len(first) + len(second), len(first)) for first, second in strata)
+    return (2 if all(len(first) == len(second) for first, second in strata) else 1) / assignments
 
 
 def _total(chances: np.ndarray) -> float:
@@ -135,9 +142,13 @@ def _sum_chances(values: Sequence[int], chosen: int) -> np.ndarray:
 def _whole(strata: Strata) -> list[tuple[list[int], list[int]]]:
     values = [value for pair in strata for group in pair for value in group]
     low, spread = min(values, default=0), max(values, default=0) - min(values, default=0)
-    counts = spread <= STEPS and all(value == round(value) for value in values)
-    step, origin = (1, 0) if counts or not spread else (spread / STEPS, low)
-    return [tuple([round((value - origin) / step) for value in group] for group in pair) for pair in strata]
+    exact = (d for d in DENOMINATORS if spread * d <= STEPS and all(_is_whole(value * d) for value in values))
+    scale, origin = next(((d, 0) for d in exact), (STEPS / spread if spread else 1, low))
+    return [tuple([round((value - origin) * scale) for value in group] for group in pair) for pair in strata]
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) <= TIE_TOLERANCE * max(1.0, abs(value))
 
 
 def _odds_ratio(strata: Strata) -> float | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
+
+from moe_replication.statistics.intervals import mean_interval
 
 ALPHA = 0.05
 MAX_SIGN_FLIP_N = 20
@@ -63,29 +66,38 @@ def tost(differences: Sequence[float], margin: float) -> float:
     return float(max(above_low, below_high))
 
 
-def permutation(first: Sequence[float], second: Sequence[float], alternative: str = "two-sided") -> float:
-    """p of the permutation test on mean(first) - mean(second), independent samples, every split enumerated.
+def welch_t(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of Welch's t test on independent samples; each needs two values, one of them values that differ."""
+    sides = mean_interval(first), mean_interval(second)
+    if not all(side.n > 1 for side in sides) or not any(side.sd for side in sides):
+        raise ValueError("Welch's t test needs two values a sample and a sample whose values are not all equal")
+    summary = [number for side in sides for number in (side.mean, side.sd, side.n)]
+    return float(stats.ttest_ind_from_stats(*summary, equal_var=False).pvalue)
 
-    alternative: "two-sided", "less" (first is lower) or "greater". ValueError above 500,000 splits.
-    """
+
+def permutation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of the permutation test on the difference in means of independent samples: the share of all splits
+    whose |difference| is at least the observed one, ties included. ValueError above 500,000 splits."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     pooled, size = np.concatenate([first, second]), len(first)
     splits = math.comb(len(pooled), size)
     if min(size, len(second)) < 1 or splits > MAX_SPLITS:
         raise ValueError(f"permutation needs 1 to {MAX_SPLITS} splits of two non-empty samples, got {splits}")
-    chosen = np.array([pooled[list(indices)].sum() for indices in combinations(range(len(pooled)), size)])
+    chosen = pooled[_splits(len(pooled), size)].sum(axis=1)
     differences = chosen / size - (pooled.sum() - chosen) / len(second)
-    observed = first.mean() - second.mean()
     tolerance = TIE_TOLERANCE * np.abs(pooled).sum()
-    if alternative == "two-sided":
-        extreme = np.abs(differences) >= abs(observed) - tolerance
-    elif alternative == "less":
-        extreme = differences <= observed + tolerance
-    elif alternative == "greater":
-        extreme = differences >= observed - tolerance
-    else:
-        raise ValueError(f"alternative = {alternative!r}: choose two-sided, less or greater")
-    return float(extreme.mean())
+    return float(np.mean(np.abs(differences) >= abs(first.mean() - second.mean()) - tolerance))
+
+
+def permutation_minimum(n: int) -> float:
+    """The smallest two-sided p that two samples of n values each can reach: 2 of the (2n choose n) splits."""
+    return 2.0 / math.comb(2 * n, n)
+
+
+@functools.lru_cache(maxsize=4)
+def _splits(total: int, size: int) -> np.ndarray:
+    """Every choice of `size` out of `total` positions, (choices, size)."""
+    return np.array(list(combinations(range(total), size)), dtype=np.intp)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -10,6 +10,9 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+# Fewer values hold too little of a distribution's shape: bootstrap intervals then cover less often than they say
+# (tests/statistics/test_simulations.py), so they describe the values and decide nothing.
+BOOTSTRAP_N = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,28 @@ def prediction_interval(values: Sequence[float], level: float = LEVEL) -> Interv
 def paired_interval(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> Interval:
     """Student t interval for the mean of first - second, paired by position."""
     return mean_interval(np.subtract(_checked(first), _checked(second)), level)
+
+
+def bootstrap_interval(
+    values: Sequence[float], method: str, samples: int, seed: int, level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """Bootstrap interval of the mean from `samples` resamples; `method`: "percentile" or "BCa" (Efron, 1987).
+
+    None at both ends where the values are one or all equal. See bootstrap_label before using it.
+    """
+    values = _checked(values)
+    if np.all(values == values[0]):
+        return None, None
+    generator = np.random.default_rng(seed)
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=samples, method=method, confidence_level=level, rng=generator
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def bootstrap_label(n: int) -> str:
+    """What to print beside a bootstrap interval of n values: "descriptive" below 20, else ""."""
+    return "descriptive" if n < BOOTSTRAP_N else ""
 
 
 def clopper_pearson(events: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import polars as pl
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.statistics.hypothesis_tests import TIE_TOLERANCE
 from moe_replication.statistics.intervals import mean_interval
+from moe_replication.statistics.studies import of_row
 
 ROW = "ISO"
 AGREEMENT = {
@@ -27,8 +28,7 @@ AGREEMENT = {
 
 def iso_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs of row ISO where E is defined, with `level`: E to three decimals, as the paper quotes it."""
-    chosen = runs.filter(pl.col("rows").list.contains(ROW) & pl.col("control_number").is_not_null())
-    return chosen.with_columns(level=pl.col("control_number").round(3))
+    return of_row(runs, ROW).drop_nulls("control_number").with_columns(level=pl.col("control_number").round(3))
 
 
 def level_agreement(runs: pl.DataFrame, metric: str, settings: AnalysisSettings) -> pl.DataFrame:
@@ -71,11 +71,11 @@ def tuple_permutation(
     total = float(centred @ centred)
     if np.all(values == values[0]):
         return None, None, 1.0
-    generator = np.random.default_rng(settings.bootstrap_seed)
-    shuffled = np.empty((settings.bootstrap_samples, len(values)))
+    generator = np.random.default_rng(settings.resample_seed)
+    shuffled = np.empty((settings.resamples, len(values)))
     for one in np.unique(seed):
         block = np.flatnonzero(seed == one)
-        copies = np.tile(centred[block], (settings.bootstrap_samples, 1))
+        copies = np.tile(centred[block], (settings.resamples, 1))
         shuffled[:, block] = generator.permuted(copies, axis=1)
     observed, chance = (_between(rows, group, sizes) / total for rows in (centred[None, :], shuffled))
     as_far = int((chance >= observed[0] - TIE_TOLERANCE).sum())

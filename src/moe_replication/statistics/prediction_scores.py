@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-CALIBRATION_BINS = 5  # a test set of a few dozen runs leaves several runs in each
+CALIBRATION_BINS = 5  # part of the score's definition: a test set of a few dozen runs leaves several runs in each
 TAILS = (0.025, 0.975)
 
 

@@ -33,6 +33,7 @@ SCAN_SCHEMAS: dict[str, dict] = {
     "temperature": {
         "temperature": REAL, "accuracy": REAL, "loss": REAL, "active_experts": REAL, "hard_sample_gradient": REAL,
         "gate_entropy": REAL, "usage": pl.List(REAL), "tier_shares": pl.List(REAL),
+        "mass": pl.List(REAL), "active_by_mass": REAL, "mass_tier_shares": pl.List(REAL),
     },
 }  # fmt: skip
 CORE_COLUMNS = {

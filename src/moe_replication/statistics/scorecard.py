@@ -25,26 +25,34 @@ RULES = (
     "ratio: it enters with the largest that it can have.",
     "Families are the tables and figures of the papers and our own questions; p values are corrected "
     "within a family, not over all claims.",
+    "An at_most claim (does not make worse) is reproduced when the one-sided paired t test at the margin "
+    "(Holm-corrected) places the difference on the claimed side of it; contradicted when the 95 % interval lies wholly "
+    "beyond the margin on the other side; otherwise inconclusive.",
     "An equivalence is reproduced when two one-sided t tests (TOST, Holm-corrected) place the "
     "difference within the margin; contradicted when the 95 % interval lies wholly beyond it; otherwise"
     " inconclusive.",
     "A bound is contradicted by a single run that breaks it. Runs without a counter-example reproduce "
-    "it only once the Clopper-Pearson 95 % upper bound of the rate of breaking runs is below the "
-    "margin; until then it is inconclusive, however clean the runs look.",
+    "it only once the upper end of the two-sided 95 % Clopper-Pearson interval of the rate of breaking runs is below "
+    "the margin; until then it is inconclusive, however clean the runs look.",
     "Groups of runs are compared within data sets, whatever their seeds, by the exact permutation test of the "
-    "difference in means or by Fisher's exact test of the share of runs above the threshold; reproduced when the "
-    "two-sided p survives the Holm correction on the claimed side, contradicted on the other, otherwise "
-    "inconclusive. Every run counts as a draw of its own, also those of one condition. Conditions that did not run are "
-    "left out and named.",
-    "A sign claim is judged likewise by the exact sign test over runs; runs on the threshold are dropped. The share "
-    "beside it is of the runs above the threshold. With n runs its p cannot go below 2/2^n.",
+    "difference in means or by Fisher's exact test of the share of runs above the threshold. As runs of one condition "
+    "resemble one another, the conditions' means, or shares, are permuted as well, and the larger p counts. Reproduced "
+    "when it survives the Holm correction on the claimed side, contradicted on the other, otherwise inconclusive. "
+    "Conditions without a run or a value are left out and named.",
+    "A sign claim is judged likewise by the exact sign test over runs and over the conditions' medians, the larger p; "
+    "what lies on the threshold is dropped. The share beside it is of the runs above the threshold. With n runs or "
+    "conditions its p cannot go below 2/2^n. Where a claim compares single conditions, runs decide.",
+    "Where the smallest p that a test can have with what was run, times the size of its family, is not below 0.05, an "
+    "inconclusive claim says that it cannot reach it: a limit of the design.",
     "The exact sign-flip p stands beside each ordering. With n seeds it cannot go below 2/2^n:"
     " at n = 3 that is 0.25, so it cannot reach alpha = 0.05. That is a limit of the design and says "
     "nothing on the effect.",
     "The paper's cell: its single number is compared with our 95 % prediction interval for one new run;"
     " reproduced when the interval lies wholly within the margin of that number, contradicted when "
     "wholly beyond, otherwise inconclusive. Absolute numbers mean something at scale paper only.",
-    "untestable: this scale cannot speak to the claim. not_run: a needed run, or its metric, is missing.",
+    "untestable: this scale cannot speak to the claim. not_run: a needed run, or every value of its metric, is "
+    "missing. A metric has no value where it is not measured or has no meaning, as revival where no "
+    "expert ever died; runs without one are left out and counted.",
 )
 TITLES = {SAME_CLAIM: "The same claim at our scale", PAPER_CELL: "The paper's cell"}
 COLUMNS = ("Verdict", "Claim", "Place", "Finding", "Ours (95 % interval)", "n", "Paper", "Figures")

@@ -33,28 +33,29 @@ def census_rows(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def dead_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
-    """Peak of the dead experts, how many of them came back and when, and whether the run collapsed.
+    """How many dead experts came back and when, and whether the run collapsed.
 
-    recovery_epoch is the first epoch from which the count never again exceeds the final one, null where the peak is
-    at the end; collapse_epoch the first with at least collapse_share of the experts dead, whatever came after.
+    dead_experts_revived, peak minus end, and recovery_epoch are null where no expert was ever dead. recovery_epoch is
+    the first epoch from which none is dead any more; where some are to the end it is the last epoch, a lower bound, as
+    leaving such a run out would favour its condition. collapse_epoch is the first with at least collapse_share of the
+    experts dead, whatever came after.
     """
     dead, epoch = pl.col("dead_experts"), pl.col("epoch")
-    final = dead.last()
+    ever = dead.max() > 0
+    recovered = epoch.filter(epoch > epoch.filter(dead > 0).last()).first()
     broken = dead >= analysis.collapse_share * pl.col("experts")
     return rows.group_by(KEYS, maintain_order=True).agg(
-        dead_experts_revived=dead.max() - final,
-        peak_epoch=epoch.filter(dead == dead.max()).first(),
-        recovery_epoch=epoch.filter(epoch > epoch.filter(dead > final).last()).first(),
+        dead_experts_revived=pl.when(ever).then(dead.max() - dead.last()),
+        recovery_epoch=pl.when(ever).then(recovered.fill_null(epoch.last())),
         collapsed=broken.last().cast(pl.Float64),
         collapse_epoch=epoch.filter(broken).first(),
-        any_dead=(final > 0).cast(pl.Float64),
     )
 
 
 def with_tiers(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
-    """Census rows with starved_tiers, smallest_tier_share and smallest_relative_share, of the fair share.
+    """Census rows with starved_tiers and smallest_relative_share, that of the tier least used for its size.
 
-    A tier's fair share is its part of the experts; below starved_share of that it starves.
+    A tier's relative share is over its fair share, its part of the experts; below starved_share it starves.
     """
     names = _tier_names(rows)
     fair = [pl.col("tiers").list.get(tier, null_on_oob=True) / pl.col("experts") for tier in range(len(names))]
@@ -63,13 +64,12 @@ def with_tiers(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
     smallest = pl.min_horizontal(relative)
     return rows.with_columns(
         starved_tiers=pl.when(smallest.is_not_null()).then(pl.sum_horizontal(starved)),
-        smallest_tier_share=pl.min_horizontal(names),
         smallest_relative_share=smallest,
     )
 
 
 def tier_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
-    """starved_tiers and smallest_tier_share at the end, and each tier's tier_share_gain_* since middle_fraction.
+    """starved_tiers and smallest_relative_share at the end, and each tier's tier_share_gain_* since middle_fraction.
 
     The gain is over the census nearest to that part of the horizon, null where this is the last one.
     """
@@ -82,7 +82,7 @@ def tier_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
         )
         for name in _tier_names(rows)
     }
-    ends = [pl.col(name).last() for name in ("starved_tiers", "smallest_tier_share")]
+    ends = [pl.col(name).last() for name in ("starved_tiers", "smallest_relative_share")]
     marked = with_tiers(rows, analysis).with_columns(aside=aside)
     return marked.group_by(KEYS, maintain_order=True).agg(*ends, **gains)
 
@@ -90,13 +90,16 @@ def tier_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
 def loss_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
     """overfit, the final loss over its lowest; dead_since_best, the experts that died since; late_accuracy_range.
 
+    dead_since_best is null unless overfit exceeds overfit_limit: where the loss only falls nothing has happened since.
     The range is largest minus smallest test accuracy in the last late_fraction of the horizon, null for one epoch.
     """
     dead, epoch, loss = pl.col("dead_experts"), pl.col("epoch"), pl.col("loss")
     late = pl.col("test_accuracy").filter(epoch >= (1 - analysis.late_fraction) * epoch.max())
+    overfit = loss.last() - loss.min()
+    died = dead.last() - dead.filter(loss == loss.min()).first()
     return rows.group_by(KEYS, maintain_order=True).agg(
-        overfit=loss.last() - loss.min(),
-        dead_since_best=dead.last() - dead.filter(loss == loss.min()).first(),
+        overfit=overfit,
+        dead_since_best=pl.when(overfit > analysis.overfit_limit).then(died),
         late_accuracy_range=pl.when(late.count() > 1).then(late.max() - late.min()),
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from moe_replication.statistics.findings import Finding
+from moe_replication.statistics.hypothesis_tests import ALPHA
 
+if TYPE_CHECKING:
+    from moe_replication.statistics.finding import Finding
 
 TESTS = {
     "paired_t": "Paired t test",
     "one_sample_t": "One-sample t test",
+    "one_sided_t": "One-sided paired t test at the margin",
     "tost": "TOST",
     "permutation": "Exact permutation test within data sets",
     "fisher": "Fisher's exact test within data sets",
@@ -61,14 +63,27 @@ def evidence(
     elif finding.note:
         parts.append(f"{finding.note[0].upper()}{finding.note[1:]}.")
     if verdict == "inconclusive":
+        parts += _limit(finding, family_size)
         parts.append(_remedy(claim, finding, needed))
-    if claim["comparison"] == "ordering" and "paper_value" in claim:
+    if claim["comparison"] in ("ordering", "equivalence", "at_most") and "paper_value" in claim:
         parts.append(f"The paper's difference is {number(claim['paper_value'])}.")
     if finding.unpaired:
         parts.append(f"Left out for want of a partner with the same seed: {finding.unpaired} run(s).")
+    if finding.valueless:
+        parts.append(f"Left out, as they have no value of {claim['metric']}: {finding.valueless} run(s).")
     if "margin" in claim:
         parts.append(f"Margin {number(claim['margin'])} ({claim['margin_origin']}).")
     return " ".join(parts)
+
+
+def _limit(finding: Finding, family_size: int) -> list[str]:
+    """A sentence where the test cannot settle the claim with what was run, however clear the outcome."""
+    if finding.p is None or finding.reach is None or finding.reach * family_size < ALPHA:
+        return []
+    family = f" in a family of {family_size}" if family_size > 1 else ""
+    # Once others have passed, Holm multiplies by what is left of the family.
+    unless = ", unless others of it pass first" if finding.reach < ALPHA else ""
+    return [f"Cannot reach alpha = {ALPHA:g} {finding.units}{family}: smallest p {finding.reach:.3g}{unless}."]
 
 
 def _estimate(claim: dict, finding: Finding) -> str:
@@ -100,6 +115,8 @@ def _claimed(claim: dict) -> str:
         return f"claimed: {'below' if claim['direction'] == 'less' else 'above'} zero"
     if claim["comparison"] == "equivalence":
         return f"claimed: within ±{number(claim['margin'])}"
+    if claim["comparison"] == "at_most":
+        return f"claimed: {'below +' if claim['direction'] == 'less' else 'above -'}{number(claim['margin'])}"
     return f"the paper has {number(claim['paper_value'])}, margin ±{number(claim['margin'])}"
 
 
@@ -113,7 +130,8 @@ def _bound(claim: dict, finding: Finding) -> str:
     return (
         f"no counter-example in {finding.n} run{'s' if finding.n > 1 else ''} "
         f"({metric} {'at most' if less else 'at least'} {bound} in all), but up to "
-        f"{number(100 * finding.high)} % of runs could break it (Clopper-Pearson 95 % upper bound)"
+        f"{number(100 * finding.high)} % of runs could break it "
+        "(upper end of the two-sided 95 % Clopper-Pearson interval)"
     )
 
 
@@ -153,7 +171,8 @@ def _remedy(claim: dict, finding: Finding, needed: int | None) -> str:
     if comparison == "bound":
         return f"{needed} runs without a counter-example would settle it."
     if comparison == "sign" and needed is not None:
-        return f"At least {needed} runs off the threshold, all on one side, would be needed."
+        units = "conditions" if len(claim["conditions"]) > 1 else "runs"
+        return f"At least {needed} {units} off the threshold, all on one side, would be needed."
     if comparison in ("groups", "sign"):
         return "The number of runs that would settle it is not computed for this test."
     if finding.n < 2:
