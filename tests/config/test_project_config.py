@@ -114,6 +114,7 @@ def _pins(lines: list[str]) -> dict[str, str]:
 def test_conda_environment_and_lock_carry_the_pins_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    listed = [dependency for dependency in listed if not dependency.startswith("moe-replication[")]
     pins = _pins(listed)
     assert len(pins) == len(listed), "every direct dependency is pinned"
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
