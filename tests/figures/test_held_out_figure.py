@@ -61,7 +61,7 @@ def test_panels_show_every_predictor(runs, quick):
     data = held_out.figure_data(result).filter(pl.col("test_set") == "CIFAR-10")
     with style.styled():
         _, axes = style.panels(width=3, height=5, rows=2)
-        held_out.roc_panel(axes[0, 0], data)
+        held_out.roc_panel(axes[0, 0], data, beside=False)
         held_out.brier_panel(axes[1, 0], data.filter(pl.col("kind") == "score"))
     labels = [text.get_text().rpartition(", ")[0] for text in axes[0, 0].get_legend().get_texts()]
     assert sorted(labels) == sorted(PREDICTORS)
@@ -78,7 +78,7 @@ def test_a_set_with_one_outcome_says_so_in_place_of_curves(tmp_path, quick):
     assert data["kind"].unique().to_list() == ["score"]
     with style.styled():
         _, axes = style.panels(width=2, height=2)
-        held_out.roc_panel(axes[0, 0], data)
+        held_out.roc_panel(axes[0, 0], data, beside=False)
     assert axes[0, 0].texts[0].get_text() == "no runs have\ndead experts:\nno ROC"
     assert axes[0, 0].get_legend() is None
 

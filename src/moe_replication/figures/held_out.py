@@ -100,8 +100,8 @@ def named(rows: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
     return rows.with_columns(name=pl.col("test_set").replace(names) + half)
 
 
-def roc_panel(ax: Axes, data: pl.DataFrame) -> None:
-    """ROC curves of the fits, one point of each of ONE_CUT on one test set, AUC in the legend below."""
+def roc_panel(ax: Axes, data: pl.DataFrame, *, beside: bool) -> None:
+    """ROC curves of the fits, one point of each of ONE_CUT on one test set; AUC in the legend beside or below."""
     scores = dict(data.filter(pl.col("kind") == "score").select("predictor", "auc").iter_rows())
     points = data.filter(pl.col("kind") == "roc")
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
@@ -120,7 +120,8 @@ def roc_panel(ax: Axes, data: pl.DataFrame) -> None:
             line |= {"markerfacecolor": look.colour if name == RULE else "none"}
         ax.plot(*here.get_columns(), **line, label=f"{name}, {scores[name]:.2f}")
     legend = {"title": "AUC", "title_fontsize": 6.5, "fontsize": 6.5, "labelspacing": 0.25}
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), **legend)
+    place = ("center left", (1.02, 0.5)) if beside else ("upper center", (0.5, -0.32))
+    ax.legend(loc=place[0], bbox_to_anchor=place[1], **legend)
 
 
 def brier_panel(ax: Axes, scores: pl.DataFrame) -> None:
@@ -145,18 +146,19 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         data = named(figure_data(result), names).select(OUT)
         sets = data["test_set"].drop_nulls().unique(maintain_order=True).to_list()
         most = max(data["brier_high"].max() or 0, data["brier"].max(), 0.1)
-        width = style.COLUMN if len(sets) == 1 else style.DOUBLE
-        figure, axes = style.panels(width=width, height=6.4, rows=2, columns=len(sets))
-        for column, name in zip(axes.T, sets, strict=True):
+        beside = len(sets) == 1  # two panels side by side instead of one above the other
+        size = {"height": 3.2, "columns": 2} if beside else {"height": 6.4, "rows": 2, "columns": len(sets)}
+        figure, axes = style.panels(width=style.DOUBLE, **size)
+        for column, name in zip(axes if beside else axes.T, sets, strict=True):
             here = data.filter(pl.col("test_set") == name)
             scores = here.filter(pl.col("kind") == "score")
             column[0].set_title(
                 _title(scores.row(by_predicate=pl.col("predictor") == LOG_E, named=True)), loc="left", fontsize=7
             )
-            roc_panel(column[0], here)
+            roc_panel(column[0], here, beside=beside)
             brier_panel(column[1], scores)
             column[1].set_xlim(-0.04 * most, 1.05 * most)
-        for ax in axes[1, 1:]:
+        for ax in axes[1:, 1:].flat:
             ax.set_yticklabels([])
         axes[0, 0].set_ylabel("true positive rate")
         fitted = data.row(by_predicate=pl.col("kind") == "fit", named=True)

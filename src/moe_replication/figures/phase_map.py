@@ -85,7 +85,10 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         if data.is_empty():
             return style.save_empty(f"no runs of paper B at scale {info.scale}", OUT, out_base)
         sets = set_order(data["dataset"])
-        figure, axes = style.grid(len(sets), columns=2, panel_height=2.6, header=0.5)
+        if len(sets) == 1:  # a column is too narrow for legend and colour bar
+            figure, axes = style.panels(width=0.8 * style.DOUBLE, height=3.6)
+        else:
+            figure, axes = style.grid(len(sets), columns=2, panel_height=2.6, header=0.5)
         largest = max(data["dead_share"].max(), 0.01)
         norm = Normalize(vmin=largest / 256, vmax=largest)
         axes_of = (log_slots(data["numerator"]), log_slots(data["denominator"]))

@@ -71,11 +71,11 @@ def _group_rows(known: pl.DataFrame, threshold: float) -> Iterator[dict]:
             continue
         found = test(strata)
         sizes = [sum(len(group) for group in groups) for groups in zip(*strata, strict=True)]
-        odds = "" if found.odds_ratio is None else f"odds ratio {found.odds_ratio:.3g}; "
+        odds = "" if found.odds_ratio is None else f"odds ratio {found.odds_ratio:.3g}"
         yield _row(
             question=f"{what}, {against}", data=ALL, test=name, n=sizes[0], n_against=sizes[1],
             effect=found.difference, measure=f"difference in {measure}",
-            p=found.p, p_minimum=found.minimum, note=odds + left_out,
+            p=found.p, p_minimum=found.minimum, note="; ".join(part for part in (odds, left_out) if part),
         )  # fmt: skip
 
 
