@@ -46,7 +46,7 @@ def test_smoke_scale_from_data_to_report(tmp_path, finished):
     assert single - {"not_run"} <= {"inconclusive", "contradicted"}
     # CORE needs its bundle, a course over epochs more than one; every other metric of a claim is measured.
     missing = {claim["metric"] for claim in judged if claim["verdict"] == "not_run"}
-    assert missing == {"core", "recovery_epoch", "tier_share_gain_2", "late_accuracy_range"}
+    assert missing == {"core", "dead_since_best", "tier_share_gain_2", "late_accuracy_range"}
     figures = project.root / "figures/smoke"
     drawn = load_project(ROOT, {"scale": "smoke"}).figures
     for name, figure in drawn.items():
