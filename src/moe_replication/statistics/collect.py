@@ -83,6 +83,8 @@ RECORD = (
     "metrics",
 )
 IDENTITY = ("scale", "paper", "condition", "seed")
+# Columns that must be equal in runs that are pooled, and over which of them.
+SHARED = {"training_code": ["paper"], "lock_sha256": ["paper"], "data_sha256": ["paper", "condition"]}
 CURVE_KEYS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 EXPERT_KEYS = (
     "step",
@@ -225,11 +227,7 @@ def _marked_versions(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     Training code and lock file must agree over a paper, the data over the seeds of a condition.
     """
     warnings, mixed = [], pl.lit(False)
-    for column, group in (
-        ("training_code", ["paper"]),
-        ("lock_sha256", ["paper"]),
-        ("data_sha256", ["paper", "condition"]),
-    ):
+    for column, group in SHARED.items():
         mixed = mixed | (pl.col(column).n_unique().over(group) > 1)
         for key, part in runs.group_by(group, maintain_order=True):
             if part[column].n_unique() > 1:

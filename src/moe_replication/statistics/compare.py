@@ -13,7 +13,7 @@ import polars as pl
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path
-from moe_replication.statistics.collect import metric_columns, read_runs
+from moe_replication.statistics.collect import SHARED, metric_columns, read_runs
 from moe_replication.statistics.effect_sizes import correlation, hedges_independent, hedges_paired
 from moe_replication.statistics.hypothesis_tests import (
     MAX_SIGN_FLIP_N,
@@ -65,9 +65,6 @@ COMPARISONS = {
 }
 # Claims whose paper_value is the first condition minus the second.
 DIFFERENCES = ("ordering", "equivalence", "difference")
-# What the runs of a paper must share before they are pooled, and what those of a condition must.
-SHARED = {"training_code": "paper", "lock_sha256": "paper", "data_sha256": "condition"}
-
 # How many conditions of a version a message names.
 NAMED = 8
 # A difference of two printed cells, without floating-point dust.
