@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,14 @@ import polars as pl
 import pytest
 
 from moe_replication.config import load_project
+from moe_replication.config.claims import claim_digest, load_claims
 from moe_replication.config.run import RunConfig
 from moe_replication.files import write_json, write_text
 
+ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 STEPS = (0, 5, 10, 15, 20)
+ONE_START = {"restarts": 0, "starts": 1, "stopped": 0, "diverged": 0, "killed": 0}
 TIERS = (8, 4, 4)
 LOSSES = ("task", "entropy", "oracle", "balance", "ortho", "divergence")
 TAXONOMY = ("pure_core", "broad_core", "weak_core", "edge", "noise", "dead")
@@ -164,15 +168,15 @@ def _write_run(
     seconds = round(float(generator.uniform(2, 3)), 3)
     write_json(
         folder / "cost.json",
-        {"wall_seconds": seconds, "tokens_per_second": content["counts"]["tokens"] / seconds, "restarts": 0},
+        {"wall_seconds": seconds, "tokens_per_second": content["counts"]["tokens"] / seconds, **ONE_START},
     )
-    write_json(folder / "environment.json", _environment(content["lock_sha256"]))
+    write_json(folder / "environment.json", _environment(paper, content["lock_sha256"]))
     write_text(folder / "log.txt", "finished\n")
     write_json(folder / "run.json", content)
     return folder
 
 
-def _environment(lock_sha256: str) -> dict:
+def _environment(paper: str, lock_sha256: str) -> dict:
     return {
         "python": "3.11.2",
         "torch": "2.13.0+cpu",
@@ -184,9 +188,19 @@ def _environment(lock_sha256: str) -> dict:
         "dtype": "float32",
         "dtype_reason": "test fixture",
         "deterministic": True,
+        "threads": 1,
+        "processes": 1,
         "git_commit": "0" * 40,
         "lock_sha256": lock_sha256,
+        "claims": _claims_of(paper),
     }
+
+
+@functools.cache
+def _claims_of(paper: str) -> dict[str, str]:
+    """Digests of today's claims: nobody has edited any since."""
+    claims = load_claims(ROOT / "config/claims", ROOT / "workflow/schemas/claims.schema.yaml")
+    return {claim["id"]: claim_digest(claim) for claim in claims if claim["paper"] == paper}
 
 
 def _settings(**known: object) -> dict:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moe_replication.config.claims import check_claims, load_claims
+from moe_replication.config.claims import check_claims, claim_digest, load_claims
 from moe_replication.errors import BadInput
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +161,13 @@ def test_both_groups_are_checked():
         check_claims([GROUPS], known)
     with pytest.raises(BadInput, match="claim a-one: 'et' is in conditions and against"):
         check_claims([GROUPS | {"against": ["tc", "et"]}], known)
+
+
+def test_the_digest_of_a_claim_is_of_all_but_its_figures():
+    claim = {"id": "a", "margin": 0.1, "figures": ["a-table01"]}
+    assert claim_digest(claim) == claim_digest(claim | {"figures": []})
+    assert claim_digest(claim) != claim_digest(claim | {"margin": 0.2})
+    assert len(claim_digest(claim)) == 12
 
 
 def test_a_repeated_id_is_refused():

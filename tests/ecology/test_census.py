@@ -19,7 +19,9 @@ def test_usage_and_accuracy_on_paper():
 
 def test_a_sample_that_no_expert_takes_counts_for_none_of_them():
     top1 = np.array([-1, 0, 0, 1])
-    assert census.usage_shares(top1, 2).tolist() == [0.5, 0.25]
+    # three of the four samples have an expert, and two of the three the first
+    assert census.usage_shares(top1, 2).tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert census.usage_shares(np.array([-1, -1]), 2).tolist() == [0.0, 0.0]
     correct = np.array([True, True, False, True])
     assert census.expert_accuracy(top1, correct, 2).tolist() == [0.5, 1.0]
     # entropy of who is used, two thirds and one third
@@ -94,13 +96,19 @@ def test_tier_shares(smoke):
 
 
 def test_silence_needs_more_than_the_limit_in_a_row_and_ends_with_one_token():
-    counter = census.SilenceCounter(3)
+    counter = census.SilenceCounter(1, 3)
     for _ in range(100):
-        counter.add(np.array([4, 0, 0]))
+        counter.add(np.array([[4, 0, 0]]))
     assert counter.silent_experts(100) == 0
-    counter.add(np.array([4, 0, 0]))
+    counter.add(np.array([[4, 0, 0]]))
     assert counter.silent_experts(100) == 2
-    restored = census.SilenceCounter(3)
+    restored = census.SilenceCounter(1, 3)
     restored.load_state_dict(counter.state_dict())
-    restored.add(np.array([0, 1, 0]))
+    restored.add(np.array([[0, 1, 0]]))
     assert (restored.silent_experts(100), counter.silent_experts(100)) == (1, 2)
+
+
+def test_silent_experts_are_those_of_the_worst_layer():
+    counter = census.SilenceCounter(2, 4)
+    counter.add(np.array([[0, 0, 5, 5], [3, 0, 3, 4]]))
+    assert counter.silent_experts(0) == 2

@@ -78,6 +78,13 @@ def test_fallback_takes_the_expert_that_is_missed_by_least(six, routing, trainin
     assert trained.raw_usage_E.tolist() == pytest.approx([1 / 6, 1 / 6, 2 / 6])
 
 
+def test_fallback_is_not_for_a_token_that_passed_and_was_dropped_by_capacity(six, routing, training, tokens_of):
+    # expert 1: 0, 1, 4, 5 pass its cut-off and 3 may stay, so 4 goes, which passes no other
+    config = routing("expert_threshold", fallback=True)
+    selection = expert_threshold.select(six, _state([0.4, 0.1, 0.8]), config, training)
+    assert tokens_of(selection.mask_NE) == [[0, 1, 2], [0, 1, 5], [1, 2, 3]]
+
+
 def test_normalisation_divides_the_gate_by_the_fan_out(six, routing, evaluation):
     config = routing("expert_threshold", normalize_fanout=True)
     selection = expert_threshold.select(six, _state([0.4, 0.1, 0.8]), config, evaluation)

@@ -184,8 +184,8 @@ def test_random_warm_up_moves_with_its_random_scores(routing):
     random_NE = torch.rand(48, 6, generator=_generator(6))
     rows, columns = torch.randperm(48, generator=_generator(7)), torch.randperm(6, generator=_generator(8))
     config, context = routing(rule="softmax_top_k", top_k=2), CONTEXTS["training"]
-    expected = RULES["softmax_top_k"](logits_NE, state, config, replace(context, random_logits_NE=random_NE))
-    moved = replace(context, random_logits_NE=random_NE[rows][:, columns])
+    expected = RULES["softmax_top_k"](logits_NE, state, config, replace(context, random_logits_LNE=random_NE[None]))
+    moved = replace(context, random_logits_LNE=random_NE[rows][:, columns][None])
     found = RULES["softmax_top_k"](logits_NE[rows][:, columns], state, config, moved)
     _assert_permuted(found, expected, rows, columns)
 

@@ -39,14 +39,21 @@ def test_temperature_never_changes_who_is_chosen(routing, temperature):
 
 def test_random_warm_up_chooses_at_random_and_weighs_by_the_router(routing):
     random = torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.9, 0.8]])
-    selection = _select(routing(top_k=2, renormalize=True), random_logits_NE=random)
+    selection = _select(routing(top_k=2, renormalize=True), random_logits_LNE=random[None])
     assert selection.mask_NE.tolist() == [[False, True, True], [False, True, True]]
     torch.testing.assert_close(selection.gates_NE, torch.tensor([[0, 2 / 3, 1 / 3], [0, 1 / 3, 2 / 3]]))
 
 
+def test_random_warm_up_gives_every_layer_scores_of_its_own(routing):
+    random = torch.tensor([[[0.9, 0.1, 0.2]] * 2, [[0.1, 0.2, 0.9]] * 2])
+    for layer, chosen in enumerate((0, 2)):
+        selection = _select(routing(top_k=1), random_logits_LNE=random, layer=layer)
+        assert selection.mask_NE.nonzero()[:, 1].tolist() == [chosen, chosen]
+
+
 def test_gates_stay_finite_when_a_random_choice_has_vanishing_probability(routing):
     logits = torch.tensor([[300.0, 0.0, 0.0]], requires_grad=True)
-    context = RoutingContext(training=True, pool_tokens=1, random_logits_NE=torch.tensor([[0.0, 1.0, 1.0]]))
+    context = RoutingContext(training=True, pool_tokens=1, random_logits_LNE=torch.tensor([[[0.0, 1.0, 1.0]]]))
     config = routing(top_k=2, renormalize=True)
     gates = softmax_top_k.select(logits, RoutingState.empty(3), config, context).gates_NE
     torch.testing.assert_close(gates, torch.tensor([[0.0, 0.5, 0.5]]))

@@ -58,6 +58,11 @@ def files(root: Path, run: str) -> dict[str, bytes]:
     return found
 
 
+def attempts(root: Path, run: str) -> dict[str, int]:
+    cost = json.loads((root / run / "cost.json").read_text(encoding="utf-8"))
+    return {name: cost[name] for name in ("starts", "restarts", "killed", "stopped", "diverged")}
+
+
 @pytest.mark.parametrize("run", [LANGUAGE, VISION])
 def test_killed_run_ends_with_the_same_record(project, run):
     undisturbed = undisturbed_files(project, run)
@@ -65,7 +70,7 @@ def test_killed_run_ends_with_the_same_record(project, run):
     assert not (project / run / "run.json").exists()
     finish(project, run)
     assert "resumes after step" in (project / run / "log.txt").read_text(encoding="utf-8")
-    assert json.loads((project / run / "cost.json").read_text(encoding="utf-8"))["restarts"] == 1
+    assert attempts(project, run) == {"starts": 2, "restarts": 1, "killed": 1, "stopped": 0, "diverged": 0}
     assert files(project, run) == undisturbed
     shutil.rmtree(project / "results")
 
@@ -75,6 +80,7 @@ def test_sigterm_writes_a_checkpoint_and_asks_to_be_queued_again(project):
     assert start_and_signal(project, LANGUAGE, signal.SIGTERM) == 75
     assert "checkpoint written" in (project / LANGUAGE / "log.txt").read_text(encoding="utf-8")
     finish(project, LANGUAGE)
+    assert attempts(project, LANGUAGE) == {"starts": 2, "restarts": 1, "killed": 0, "stopped": 1, "diverged": 0}
     assert files(project, LANGUAGE) == undisturbed
     shutil.rmtree(project / "results")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
-from moe_replication.config.schema import validate
+from moe_replication.config.schema import parse_yaml, validate
 from moe_replication.errors import BadInput
+from moe_replication.files import sha256_json
 
 # Keys that say nothing for a comparison; the schema demands those that do.
 UNUSED = {
@@ -62,9 +63,14 @@ def check_claims(claims: Iterable[dict], known_conditions: Collection[tuple[str,
                 raise BadInput(f"claim {claim['id']}: {condition!r} is in conditions and against; delete it from one")
 
 
+def claim_digest(claim: Mapping) -> str:
+    """12 hex digits of everything in a claim but the figures that it points to."""
+    return sha256_json({key: value for key, value in claim.items() if key != "figures"})[:12]
+
+
 def _entries(path: Path) -> list:
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         line = f" at line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
         raise BadInput(f"{path}: not valid YAML{line}; mend the file") from error

@@ -46,6 +46,11 @@ class RunConfig:
             raise BadInput("routing.rule = softmax_top_k needs ecology.temperature; give the ecology section")
         if (self.ecology is None) != (self.census is None):
             raise BadInput("ecology and census go together: give both sections or neither")
+        if self.ecology and self.moe.experts < 2:
+            raise BadInput(
+                f"moe.tiers = {list(self.moe.tiers)}: the ecology losses and the census compare experts; give at least"
+                " two, or set ecology and census to null"
+            )
         if self.routing.rule == "dense" and self.ecology is not None:
             raise BadInput("routing.rule = dense has no experts for the ecology losses; set ecology and census to null")
         if self.routing.rule != "softmax_top_k" and self.ecology and self.ecology.random_warmup_fraction:
@@ -55,7 +60,11 @@ class RunConfig:
             )
         if (self.task == "language") != isinstance(self.model, GPTConfig):
             raise BadInput(f"model.kind = {self.model.kind} does not fit task = {self.task}; use gpt for language")
-        self._check_task()
+        self._check_inapplicable()
+        if self.task == "language":
+            self._check_language()
+        else:
+            self._check_vision()
         forward = self.training.micro_batch_size * self.engine.world_size
         if self.training.batch_size % forward:
             raise BadInput(
@@ -97,24 +106,48 @@ class RunConfig:
                 f"{name}: {pool} tokens leave some of {self.moe.experts} experts without one; enlarge the pool"
             )
 
-    def _check_task(self) -> None:
-        data, training = self.data, self.training
-        if self.task == "vision":
-            if training.epochs is None or self.ecology is None or not isinstance(self.optimizer, AdamWConfig):
-                raise BadInput("task = vision needs training.epochs, an ecology section and optimizer.kind = adamw")
-            if data.pooling is None:
-                raise BadInput("task = vision needs data.pooling; set it to 1 for images as they are")
-            pools = self.routing.rule in CUTOFF_RULES
-            if pools and (self.routing.pool != "batch" or self.engine.world_size > 1):
-                raise BadInput(
-                    f"routing.rule = {self.routing.rule} on images needs routing.pool = batch and engine.world_size ="
-                    " 1: the last batch of an epoch is shorter"
-                )
+    def _check_inapplicable(self) -> None:
+        others = _IMAGE_DATA if self.task == "language" else _TEXT_DATA
+        given = [f"data.{name} = {getattr(self.data, name)}" for name in others if getattr(self.data, name) is not None]
+        if given:
+            raise BadInput(f"{', '.join(given)} cannot act with task = {self.task}; set to null")
+        if self.task == "language" and self.data.augmentation != "none":
+            raise BadInput(f"data.augmentation = {self.data.augmentation} is for images; task = language needs none")
+
+    def _check_vision(self) -> None:
+        routing = self.routing
+        if self.training.epochs is None or self.ecology is None or not isinstance(self.optimizer, AdamWConfig):
+            raise BadInput("task = vision needs training.epochs, an ecology section and optimizer.kind = adamw")
+        if self.data.pooling is None:
+            raise BadInput("task = vision needs data.pooling; set it to 1 for images as they are")
+        if routing.balance == "aux":
+            raise BadInput(
+                "routing.balance = aux is paper A's term for text; on images use ecology.balance_weight, and none here"
+            )
+        if routing.rule not in CUTOFF_RULES:
             return
-        needed = ("vocab_size", "sequence_length", "tokenizer_megabytes", "train_tokens", "validation_tokens")
-        missing = [f"data.{name}" for name in needed if getattr(data, name) is None]
+        if routing.pool != "batch" or self.engine.world_size > 1:
+            raise BadInput(
+                f"routing.rule = {routing.rule} on images needs routing.pool = batch and engine.world_size ="
+                " 1: the last batch of an epoch is shorter"
+            )
+        if not self.moe.shared_multiple and not routing.fallback:
+            raise BadInput(
+                f"moe.shared_multiple = {self.moe.shared_multiple:g} under routing.rule = {routing.rule} on images: an"
+                " image that passes no cut-off would have no prediction; give a shared expert, or under"
+                " expert_threshold routing.fallback = true"
+            )
+
+    def _check_language(self) -> None:
+        data, training = self.data, self.training
+        missing = [f"data.{name}" for name in _TEXT_DATA if getattr(data, name) is None]
         if missing:
             raise BadInput(f"task = language needs {', '.join(missing)}; set them")
+        if self.routing.rule != "dense" and self.model.dense_first_layers >= self.model.layers:
+            raise BadInput(
+                f"model.dense_first_layers = {self.model.dense_first_layers} leaves none of model.layers ="
+                f" {self.model.layers} for routing.rule = {self.routing.rule}; lower it, or set the rule to dense"
+            )
         if training.tokens is not None and training.tokens < training.batch_size * data.sequence_length:
             raise BadInput(
                 f"training.tokens = {training.tokens} is less than one batch of {training.batch_size} x"
@@ -139,6 +172,8 @@ class RunConfig:
         return self.training.batch_size // (self.training.micro_batch_size * self.engine.world_size)
 
 
+_TEXT_DATA = ("vocab_size", "sequence_length", "tokenizer_megabytes", "train_tokens", "validation_tokens")
+_IMAGE_DATA = ("train_images", "test_images", "pooling")
 _SECTIONS = {"data": DataConfig, "moe": MoEConfig, "routing": RoutingConfig, "ecology": EcologyConfig,
              "census": CensusConfig,
              "training": TrainingConfig, "engine": EngineConfig}  # fmt: skip

@@ -16,10 +16,15 @@ _LONGEST_VALUE = 80
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def parse_yaml(text: str) -> object:
+    """Plain values of a YAML text; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_LOADER)
+
+
 def read_yaml(path: Path) -> dict:
     """Read a YAML mapping; BadInput names a missing or malformed file."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         siblings = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise BadInput(f"{path}: no such file; choose one of {', '.join(siblings) or 'none present'}") from error

@@ -122,6 +122,16 @@ class RoutingConfig:
                 f"routing.normalize_fanout = true needs a rule with a varying fan-out (expert_choice,"
                 f" expert_threshold), not {self.rule}; set it to false"
             )
+        if self.balance != "none" and self.rule != "token_choice":
+            raise BadInput(
+                f"routing.balance = {self.balance} acts under token_choice only, routing.rule = {self.rule} would"
+                " ignore it; set it to none"
+            )
+        if self.capacity > 1:
+            raise BadInput(
+                f"routing.capacity = {self.capacity:g}: experts take (1 - C)k to (1 + C)k tokens, and (1 - C)k must not"
+                " be negative; set it to at most 1, or to 0 for no limit"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +160,16 @@ class CensusConfig:
     fair_share_fraction: float
     silent_batches: int
     hard_share: float
+
+    def __post_init__(self) -> None:
+        rising = ("strict_dead_share", "dead_share"), ("dead_share", "edge_share"), ("broad_accuracy", "core_accuracy")
+        for lower, upper in rising:
+            low, high = getattr(self, lower), getattr(self, upper)
+            if low > high:
+                raise BadInput(
+                    f"census.{lower} = {low:g} must be at most census.{upper} = {high:g}, or no expert could fall"
+                    " between the two; change one of them"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

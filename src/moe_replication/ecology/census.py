@@ -1,6 +1,6 @@
 """Who is used and who is dead: the census of paper B over a whole test set.
 
-Legend: N samples, E experts.
+Legend: N samples, E experts, L MoE layers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ TAXONOMY = ("pure_core", "broad_core", "weak_core", "edge", "noise", "dead")
 
 
 def usage_shares(top1_N: np.ndarray, experts: int) -> np.ndarray:
-    """Share of samples whose top-1 expert is i, (E,); a sample that no expert takes has top-1 expert -1."""
-    return np.bincount(top1_N[top1_N >= 0], minlength=experts) / len(top1_N)
+    """Share of the routed samples whose top-1 expert is i, (E,); a sample that no expert takes has top-1 expert -1.
+
+    The shares sum to one under every rule, as the limits on them suppose; they are 0 where no sample is routed.
+    """
+    routed_N = top1_N[top1_N >= 0]
+    return np.bincount(routed_N, minlength=experts) / max(len(routed_N), 1)
 
 
 def expert_accuracy(top1_N: np.ndarray, correct_N: np.ndarray, experts: int) -> np.ndarray:
@@ -63,23 +67,23 @@ def tier_shares(usage_E: np.ndarray, tier_of_expert: tuple[int, ...]) -> list[fl
 
 
 class SilenceCounter:
-    """Consecutive training batches, up to now, in which an expert got nothing."""
+    """Consecutive training batches, up to now, in which an expert of a layer got nothing."""
 
-    def __init__(self, experts: int) -> None:
-        self.current_E = np.zeros(experts, dtype=np.int64)
+    def __init__(self, layers: int, experts: int) -> None:
+        self.current_LE = np.zeros((layers, experts), dtype=np.int64)
 
-    def add(self, counts_E: np.ndarray) -> None:
+    def add(self, counts_LE: np.ndarray) -> None:
         """Take in one batch's assignment counts."""
-        self.current_E = np.where(counts_E > 0, 0, self.current_E + 1)
+        self.current_LE = np.where(counts_LE > 0, 0, self.current_LE + 1)
 
     def silent_experts(self, batches: int) -> int:
-        """Experts without routing for more than `batches` batches in a row, now."""
-        return int((self.current_E > batches).sum())
+        """Experts of the worst layer without routing for more than `batches` batches in a row, now."""
+        return int((self.current_LE > batches).sum(axis=1).max())
 
-    def state_dict(self) -> list[int]:
+    def state_dict(self) -> list[list[int]]:
         """For the checkpoint."""
-        return self.current_E.tolist()
+        return self.current_LE.tolist()
 
-    def load_state_dict(self, saved: list[int]) -> None:
+    def load_state_dict(self, saved: list[list[int]]) -> None:
         """Restore what `state_dict` gave."""
-        self.current_E = np.asarray(saved, dtype=np.int64)
+        self.current_LE = np.asarray(saved, dtype=np.int64)

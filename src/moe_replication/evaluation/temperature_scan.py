@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
@@ -22,16 +21,13 @@ from moe_replication.config.run import RunConfig
 from moe_replication.data.image_input import ImageInput
 from moe_replication.data.images import ImageSet
 from moe_replication.ecology import census
-from moe_replication.ecology.hard_samples import hard_sample_ratio
 from moe_replication.evaluation.checkpoints import load_vision_model, snapshots
 from moe_replication.evaluation.probe import write_probe
-from moe_replication.layers.attention import rms_norm
+from moe_replication.layers.moe import MoEOutput
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.routing import RoutingContext
 from moe_replication.statistics.probe_tables import probe_table
-from moe_replication.training.task import first_choice
-
-_BATCH = 512
+from moe_replication.training.image_census import ImageCensus, image_batches
 
 
 def scan_in_turn(project: Project, runs: list[Run], settings: ProbeSettings) -> None:
@@ -82,28 +78,32 @@ def scan_metrics(rows: list[dict]) -> dict[str, float | None]:
 def _features(model: TieredMoEClassifier, images: ImageInput) -> Iterator[tuple[Tensor, Tensor]]:
     """What the router sees of the test images, and their labels, batch by batch."""
     device = next(model.parameters()).device
-    for part in np.array_split(np.arange(images.test_count), -(-images.test_count // _BATCH)):
-        planes, labels_N = images.test(part)
-        yield rms_norm(model.encoder(planes.to(device))), labels_N.to(device)
+    for planes, labels_N in image_batches(images):
+        yield model.features(planes.to(device)), labels_N.to(device)
 
 
+@torch.no_grad()
 def _row(
     model: TieredMoEClassifier, features: list[tuple[Tensor, Tensor]], config: RunConfig, temperature: float
 ) -> dict:
     """Census of all batches at one temperature; `mass` is each expert's share of the sum of all gates."""
-    parts = [_batch_columns(model, x_ND, labels_N, temperature) for x_ND, labels_N in features]
-    losses_N, hits_N, top1_N, norms_N, entropies_N, gates_NE = (
-        torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
-    )
-    usage_E = census.usage_shares(top1_N, config.moe.experts)
+    seen, routed = ImageCensus(), []
+    for x_ND, labels_N in features:
+        context = RoutingContext(training=False, pool_tokens=len(x_ND), temperature=temperature)
+        output = model.classified(x_ND, context)
+        seen.add(model, output, labels_N, context)
+        routed.append(_entropy_and_gates(output, temperature))
+    seen.finish()
+    entropies_N, gates_NE = (torch.cat(column).cpu().numpy() for column in zip(*routed, strict=True))
+    usage_E = census.usage_shares(seen.top1_N, config.moe.experts)
     sums_E = gates_NE.sum(axis=0, dtype=np.float64)
     mass_E = sums_E / sums_E.sum()
     return {
         "temperature": temperature,
-        "accuracy": float(hits_N.mean()),
-        "loss": float(losses_N.mean(dtype=np.float64)),
+        "accuracy": seen.accuracy,
+        "loss": seen.loss,
         "active_experts": float((usage_E >= config.census.dead_share).sum()),
-        "hard_sample_gradient": hard_sample_ratio(losses_N, norms_N, config.census.hard_share),
+        "hard_sample_gradient": seen.hard_sample_gradient(config.census.hard_share),
         "gate_entropy": float(entropies_N.mean(dtype=np.float64)),
         "usage": usage_E.tolist(),
         "tier_shares": census.tier_shares(usage_E, config.moe.tier_of_expert),
@@ -113,19 +113,10 @@ def _row(
     }
 
 
-def _batch_columns(
-    model: TieredMoEClassifier, x_ND: Tensor, labels_N: Tensor, temperature: float
-) -> tuple[Tensor, ...]:
-    """Loss, hit, first choice, gradient norm and entropy of the router of every image, (N,) each; its gates, (N, E)."""
-    context = RoutingContext(training=False, pool_tokens=len(x_ND), temperature=temperature)
-    with torch.no_grad():
-        output = model.moe(x_ND, context)
-        logits_NY = output.y.float()
-        losses_N = F.cross_entropy(logits_NY, labels_N, reduction="none")
-        entropy_N = torch.special.entr((output.logits_NE / temperature).softmax(dim=-1)).sum(dim=-1)
-        gates_NE = output.selection.gates_NE.masked_fill(~output.selection.mask_NE, 0.0)
-    norms_N = model.feature_gradient_norms(x_ND, labels_N, context)
-    return losses_N, logits_NY.argmax(dim=1) == labels_N, first_choice(output), norms_N, entropy_N, gates_NE
+def _entropy_and_gates(output: MoEOutput, temperature: float) -> tuple[Tensor, Tensor]:
+    """Entropy of the router at T, (N,), and the gates of the chosen experts, (N, E), of every image."""
+    entropy_N = torch.special.entr((output.logits_NE / temperature).softmax(dim=-1)).sum(dim=-1)
+    return entropy_N, output.selection.gates_NE.masked_fill(~output.selection.mask_NE, 0.0)
 
 
 def _range(values: list[float]) -> float:

@@ -8,7 +8,7 @@ Legend: B sequences, T positions, D model width, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -127,8 +127,9 @@ class GPT(nn.Module):
         cos_TK, sin_TK = rotary_angles(length, head_width, self.config.rope_base, tokens_BT.device, first=past)
         x_BTD = rms_norm(F.embedding(tokens_BT, self.embedding))
         routing = []
-        for layer, block in enumerate(self.blocks):
-            x_BTD, output = block(x_BTD, cos_TK, sin_TK, context, caches[layer] if caches else None)
+        for index, block in enumerate(self.blocks):
+            here = replace(context, layer=len(routing))
+            x_BTD, output = block(x_BTD, cos_TK, sin_TK, here, caches[index] if caches else None)
             if output is not None:
                 routing.append(output)
         return GPTOutput(hidden_BTD=rms_norm(x_BTD), routing=routing)

@@ -51,7 +51,15 @@ class TieredMoEClassifier(nn.Module):
 
     def forward(self, images: Tensor, context: RoutingContext) -> MoEOutput:
         """(N, C, H, W) -> routing output whose `y` is the class logits (N, Y), float32."""
-        output = self.moe(rms_norm(self.encoder(images)), context)
+        return self.classified(self.features(images), context)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> what the router sees, (N, F)."""
+        return rms_norm(self.encoder(images))
+
+    def classified(self, x_ND: Tensor, context: RoutingContext) -> MoEOutput:
+        """Routing output of features; its `y` is the class logits (N, Y), float32."""
+        output = self.moe(x_ND, context)
         output.y = output.y.float()
         return output
 
@@ -59,7 +67,7 @@ class TieredMoEClassifier(nn.Module):
     def feature_gradient_norms(self, x_ND: Tensor, labels_N: Tensor, context: RoutingContext) -> Tensor:
         """Length of the gradient of every image's own loss in the feature that the router sees, (N,)."""
         x_ND = x_ND.detach().requires_grad_()
-        losses_N = torch.nn.functional.cross_entropy(self.moe(x_ND, context).y.float(), labels_N, reduction="none")
+        losses_N = torch.nn.functional.cross_entropy(self.classified(x_ND, context).y, labels_N, reduction="none")
         (gradient_ND,) = torch.autograd.grad(losses_N.sum(), x_ND)
         return gradient_ND.float().norm(dim=1)
 

@@ -5,7 +5,6 @@ Legend: N tokens, E experts, P pools of M tokens.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,15 +20,15 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
     if context.training and context.warming_up:
         return expert_choice.select(logits_NE, state, config, context)
     scores_NE = logits_NE.detach()
-    raw_NE = passes(scores_NE, state.cutoff_E, config)
-    fallback_NE = missed_by_least(scores_NE, raw_NE, state.cutoff_E) if config.fallback else torch.zeros_like(raw_NE)
     if not context.training:
-        return causal_selection(logits_NE, raw_NE | fallback_NE, state, config)
+        raw_NE = passes(scores_NE, state.cutoff_E, config)
+        return causal_selection(logits_NE, _with_fallback(raw_NE, scores_NE, raw_NE, state, config), state, config)
     target = target_load(context.pool_tokens, config, logits_NE.shape[1])
     scores_PME = pools(scores_NE, context.pool_tokens)
     raw_PME = passes(scores_PME, state.cutoff_E, config)
     limited = limit_load(scores_PME, raw_PME, target, config.capacity)
-    mask_NE = own_rows(limited.mask_PME, len(logits_NE)) | fallback_NE
+    limited_NE, raw_NE = (own_rows(mask_PME, len(logits_NE)) for mask_PME in (limited.mask_PME, raw_PME))
+    mask_NE = _with_fallback(limited_NE, scores_NE, raw_NE, state, config)
     return Selection(
         mask_NE=mask_NE,
         gates_NE=gate(logits_NE, mask_NE, config),
@@ -39,6 +38,13 @@ def select(logits_NE: Tensor, state: RoutingState, config: RoutingConfig, contex
         saturation=limited.saturation,
         starvation=limited.starvation,
     )
+
+
+def _with_fallback(
+    mask_NE: Tensor, scores_NE: Tensor, raw_NE: Tensor, state: RoutingState, config: RoutingConfig
+) -> Tensor:
+    """`mask_NE`, and with `fallback` an expert for every token that passed no cut-off (`raw_NE`)."""
+    return mask_NE | missed_by_least(scores_NE, raw_NE, state.cutoff_E) if config.fallback else mask_NE
 
 
 def missed_by_least(scores_NE: Tensor, raw_NE: Tensor, cutoff_E: Tensor) -> Tensor:

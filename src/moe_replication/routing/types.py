@@ -1,6 +1,6 @@
 """What routing rules take and give.
 
-Legend: N tokens of the forward pass, E routed experts, M tokens of a pool, P pools.
+Legend: N tokens of the forward pass, E routed experts, M tokens of a pool, P pools, L MoE layers.
 """
 
 from __future__ import annotations
@@ -57,15 +57,21 @@ class RoutingContext:
     """Circumstances of one forward pass.
 
     `pool_tokens` counts the tokens that an expert chooses from, over all ranks where it exceeds this process's;
-    `warming_up` selects by expert choice under expert threshold; `random_logits_NE` replaces the scores that select
-    (not the gates) when given; `temperature` is softmax_top_k's T.
+    `warming_up` selects by expert choice under expert threshold; `random_logits_LNE` replaces the scores that select
+    (not the gates) when given, each of the model's layers has its own; `temperature` is softmax_top_k's T.
     """
 
     training: bool
     pool_tokens: int
     warming_up: bool = False
     temperature: float = 1.0
-    random_logits_NE: Tensor | None = None
+    random_logits_LNE: Tensor | None = None
+    layer: int = 0
+
+    @property
+    def random_logits_NE(self) -> Tensor | None:
+        """The random scores of MoE layer `layer`, None where the router's own select."""
+        return None if self.random_logits_LNE is None else self.random_logits_LNE[self.layer]
 
 
 @dataclass(kw_only=True)

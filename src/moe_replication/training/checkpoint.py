@@ -13,6 +13,7 @@ from pathlib import Path
 from moe_replication.distributed import rank
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json, sha256_file, write_json
+from moe_replication.training.attempts import LOG
 from moe_replication.training.engine import Engine
 
 _MANIFEST = "manifest.json"
@@ -75,10 +76,11 @@ class CheckpointFolder:
         return None
 
     def remove(self) -> None:
-        """Drop every resumable state of a finished run."""
+        """Drop every resumable state of a finished run, and the log of its attempts."""
         if rank() == 0:
             for folder in [*self._present(), *self.folder.glob(".step-*.partial")]:
                 shutil.rmtree(folder)
+            (self.folder / LOG).unlink(missing_ok=True)
 
     def _present(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))

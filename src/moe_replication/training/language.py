@@ -16,7 +16,6 @@ from moe_replication.config.run import RunConfig
 from moe_replication.data.batches import LanguageBatches
 from moe_replication.data.shards import TokenShards
 from moe_replication.distributed import mean_over_ranks, rank, world_size
-from moe_replication.ecology import census
 from moe_replication.errors import BadInput
 from moe_replication.models.gpt import GPT, GPTOutput
 from moe_replication.seeding import torch_generator
@@ -159,9 +158,8 @@ class LanguageTask(Task):
             assigned_LE += torch.stack([routed.selection.mask_NE.sum(dim=0) for routed in output.routing])
         row = {"val_loss": torch.cat(losses).double().mean().item()} | self.ecology_row(step)
         top1_LN = torch.cat(top1, dim=1).cpu().numpy()
-        usage_LE = np.stack([census.usage_shares(top1_N, self.config.moe.experts) for top1_N in top1_LN])
-        row |= census_row(usage_LE, assigned_LE.cpu().numpy(), self.config, self.silence)
-        return row, self._expert_rows(usage_LE, step)
+        found, usage_LE = census_row(top1_LN, assigned_LE.cpu().numpy(), self.config, self.silence)
+        return row | found, self._expert_rows(usage_LE, step)
 
     def _expert_rows(self, usage_LE: np.ndarray, step: int) -> list[dict]:
         tiers = self.config.moe.tier_of_expert

@@ -14,12 +14,13 @@ from moe_replication.config.fingerprint import run_key, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Condition, Project, Run
 from moe_replication.distributed import mean_over_ranks, rank
-from moe_replication.errors import TrainingDiverged
+from moe_replication.errors import Stopped, TrainingDiverged
 from moe_replication.files import atomic_path, write_json
 from moe_replication.progress import TrainingProgress
 from moe_replication.routing.update import end_step
 from moe_replication.seeding import derive_seed
 from moe_replication.training import record
+from moe_replication.training.attempts import Attempts
 from moe_replication.training.checkpoint import CheckpointFolder
 from moe_replication.training.engine import Engine, start_distributed
 from moe_replication.training.language import LanguageTask
@@ -31,10 +32,6 @@ from moe_replication.training.vision import VisionTask
 REQUEUE = 75
 # What a person wants to see of a run while it goes.
 HEADLINE = ("val_loss", "test_accuracy", "dead_experts")
-
-
-class Stopped(SystemExit):
-    """A signal asked the run to stop; its checkpoint is written."""
 
 
 def train_in_turn(project: Project, runs: list[Run]) -> None:
@@ -78,25 +75,27 @@ def train(project: Project, run: Run) -> CheckpointFolder:
         trainer = Trainer(run, task, checkpoints, project.root / run.folder)
         # Asked for before hours are spent: what cannot be found out should fail in the first second.
         engine = trainer.engine
-        surroundings = record.environment(project.root, engine.dtype, engine.dtype_reason, engine.device)
+        surroundings = record.environment(project, run.paper, engine)
         (trainer.folder / "run.json").unlink(missing_ok=True)
+        attempts = Attempts(checkpoints.folder if rank() == 0 else None)
         try:
-            trainer.fit()
-            if rank() == 0:
-                write_run_directory(project, condition, trainer, key, surroundings)
+            with attempts.attempt(lambda: trainer.done):
+                trainer.fit()
+                if rank() == 0:
+                    write_json(trainer.folder / "environment.json", surroundings)
+                    write_json(trainer.folder / "cost.json", trainer.cost() | attempts.counts())
+                    write_run_directory(project, condition, trainer, key)
         finally:
             trainer.progress.close()
     return checkpoints
 
 
-def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str, surroundings: dict) -> None:
-    """Every file of the run directory, the record last."""
+def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str) -> None:
+    """The files of the run directory that a rerun would write again byte for byte, the record last."""
     run, task, folder = trainer.run, trainer.task, trainer.folder
     metrics = task.final_metrics(trainer.curve, trainer.experts)
     write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
     record.write_tables(folder, trainer.curve, trainer.experts)
-    write_json(folder / "environment.json", surroundings)
-    write_json(folder / "cost.json", trainer.cost())
     write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
     headline = [f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics]
     trainer.progress.say("done: " + "  ".join(headline))
@@ -131,7 +130,7 @@ class Trainer:
         self.pending: list[Tensor] = []
         self.wall_seconds, self.restarts = 0.0, 0
         self.stop_signal: int | None = None
-        self.first_step = self._resume()
+        self.first_step = self.done = self._resume()
         self.started = time.monotonic() - self.wall_seconds
         label = f"{run.paper} {run.condition} seed {run.seed}"
         log = folder / "log.txt" if rank() == 0 else None
@@ -173,7 +172,7 @@ class Trainer:
             end_step(layer.state, config.routing, self.beta)
         task.end_step()
         self.pending.append(mean_over_ranks(torch.stack(losses).mean()))
-        done = step + 1
+        self.done = done = step + 1
         if done % config.training.log_every == 0 or done == task.steps or done == 1:
             self._log(done, learning_rate, output)
         if done % task.evaluate_every == 0 or done == task.steps:

@@ -11,12 +11,15 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from moe_replication.config.claims import claim_digest
 from moe_replication.config.fingerprint import lock_version, training_code_version
-from moe_replication.config.project import Condition, Run
+from moe_replication.config.project import Condition, Project, Run
 from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import CUTOFF_RULES
+from moe_replication.distributed import world_size
 from moe_replication.ecology.control_number import control_number
 from moe_replication.files import atomic_path
+from moe_replication.training.engine import Engine
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import Task
 
@@ -65,8 +68,9 @@ def run_record(run: Run, condition: Condition, key: str, task: Task, metrics: di
     }
 
 
-def environment(root: Path, dtype: torch.dtype, reason: str, device: torch.device) -> dict:
-    """Versions, hardware and the choices that depend on them."""
+def environment(project: Project, paper: str, engine: Engine) -> dict:
+    """Versions, hardware and the choices that depend on them; the paper's claims as they stand while it trains."""
+    root, device = project.root, engine.device
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -75,12 +79,14 @@ def environment(root: Path, dtype: torch.dtype, reason: str, device: torch.devic
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": world_size(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "dtype": str(dtype).removeprefix("torch."),
-        "dtype_reason": reason,
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "dtype_reason": engine.dtype_reason,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git_commit": _git_commit(root),
         "lock_sha256": lock_version(root),
+        "claims": {claim["id"]: claim_digest(claim) for claim in project.claims if claim["paper"] == paper},
     }
 
 

@@ -22,11 +22,15 @@ from moe_replication.seeding import torch_generator
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One forward pass: inputs and targets, from sample `first` of the optimiser step's batch on."""
+    """One forward pass: inputs and targets, from sample `first` of the optimiser step's batch on.
+
+    `weight` is its share of the batch times the number of passes: 1 where all passes are equal.
+    """
 
     inputs: Tensor
     targets: Tensor
     first: int
+    weight: float = 1.0
 
 
 @dataclass(kw_only=True)
@@ -82,7 +86,7 @@ class Task(ABC):
         """Initial weights, and the silence counter where the census is taken."""
         self.model.initialize(self.seed)
         if self.config.ecology is not None:
-            self.silence = census.SilenceCounter(len(self.model.moe_layers()) * self.config.moe.experts)
+            self.silence = census.SilenceCounter(len(self.model.moe_layers()), self.config.moe.experts)
 
     def set_epochs(self, steps_per_epoch: int) -> None:
         """Horizon, evaluation and checkpoints counted in epochs."""
@@ -117,7 +121,7 @@ class Task(ABC):
         return RoutingContext(
             training=True, pool_tokens=pool_tokens, warming_up=self.warming_up(step),
             temperature=temperature_at(ecology, step / self.steps) if ecology else 1.0,
-            random_logits_NE=self.random_logits(step, first, samples),
+            random_logits_LNE=self.random_logits(step, first, samples),
         )  # fmt: skip
 
     def warming_up(self, step: int) -> bool:
@@ -126,16 +130,19 @@ class Task(ABC):
         return routing.rule == "expert_threshold" and step < round(routing.warmup_fraction * self.steps)
 
     def random_logits(self, step: int, first: int, samples: int) -> Tensor | None:
-        """Scores that route at random during the random warm-up of paper B, else None.
+        """Scores (L, N, E) that route at random during the random warm-up of paper B, else None.
 
-        Drawn for the whole step, so that neither ranks nor passes repeat each other's.
+        Drawn for the whole step and every layer, so that neither ranks nor passes nor layers repeat each other's.
         """
         ecology = self.config.ecology
         if ecology is None or step >= ecology.random_warmup_fraction * self.steps:
             return None
-        generator = torch_generator(self.seed, f"random-routing/{step}")
-        drawn_NE = torch.rand(self.samples_per_step, self.config.moe.experts, generator=generator)
-        return drawn_NE[first : first + samples].to(self.device)
+        drawn = []
+        for layer in range(len(self.moe_layers())):
+            generator = torch_generator(self.seed, f"random-routing/{step}/{layer}")
+            drawn_NE = torch.rand(self.samples_per_step, self.config.moe.experts, generator=generator)
+            drawn.append(drawn_NE[first : first + samples])
+        return torch.stack(drawn).to(self.device)
 
     def count_assigned(self, routing: list[MoEOutput]) -> None:
         """Take in one training pass's assignments."""
@@ -145,7 +152,7 @@ class Task(ABC):
     def end_step(self) -> None:
         """After the passes of an optimiser step: experts that got nothing on any rank were silent."""
         if self.silence is not None:
-            self.silence.add(mean_over_ranks(self._assigned.float()).flatten().cpu().numpy())
+            self.silence.add(mean_over_ranks(self._assigned.float()).cpu().numpy())
             self._assigned = None
 
     def state_dict(self) -> dict:
@@ -200,6 +207,7 @@ _CENSUS_PREFIXES = (
     "active_experts",
     "silent_experts",
     "usage_entropy",
+    "zero_expert_share",
     "tier_share_",
     "taxonomy_",
     "hard_sample_gradient",
@@ -222,14 +230,19 @@ def first_choice(output: MoEOutput) -> Tensor:
 
 
 def census_row(
-    usage_LE: np.ndarray, assigned_LE: np.ndarray, config: RunConfig, silence: census.SilenceCounter
-) -> dict[str, float]:
-    """Census columns; with several layers the worst layer's dead, the mean of shares and entropy."""
+    top1_LN: np.ndarray, assigned_LE: np.ndarray, config: RunConfig, silence: census.SilenceCounter
+) -> tuple[dict[str, float], np.ndarray]:
+    """Census columns, and the usage shares (L, E) behind them.
+
+    With several layers the worst layer's dead and silent experts, the mean of shares and entropy.
+    """
+    usage_LE = np.stack([census.usage_shares(top1_N, config.moe.experts) for top1_N in top1_LN])
     pairs = zip(usage_LE, assigned_LE, strict=True)
     counts = [census.dead_counts(usage_E, assigned_E, config.census) for usage_E, assigned_E in pairs]
     row = {name: max(count[name] for count in counts) for name in counts[0] if name != "active_experts"}
     row["active_experts"] = min(count["active_experts"] for count in counts)
     row["silent_experts"] = float(silence.silent_experts(config.census.silent_batches))
+    row["zero_expert_share"] = float((top1_LN < 0).mean())
     row["usage_entropy"] = float(np.mean([census.usage_entropy(usage_E) for usage_E in usage_LE]))
     shares = np.mean([census.tier_shares(usage_E, config.moe.tier_of_expert) for usage_E in usage_LE], axis=0)
-    return row | {f"tier_share_{tier}": float(share) for tier, share in enumerate(shares)}
+    return row | {f"tier_share_{tier}": float(share) for tier, share in enumerate(shares)}, usage_LE
