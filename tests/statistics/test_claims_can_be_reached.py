@@ -17,8 +17,10 @@ import yaml
 
 from moe_replication.config import load_project
 from moe_replication.config.claims import load_claims
+from moe_replication.statistics.claim_power import claim_power
 from moe_replication.statistics.claims import decide
 from moe_replication.statistics.findings import measure
+from moe_replication.statistics.hypothesis_tests import ALPHA
 from moe_replication.statistics.wording import evidence
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +149,8 @@ def outcomes(claim: dict, good: bool, data_sets: dict) -> Iterator[tuple[str, st
             finding = measure(claim, runs, runs)
             p_corrected = None if finding.p is None else min(1.0, finding.p * size)
             verdict, needed = decide(claim, finding, p_corrected, size)
-            yield verdict, evidence(claim, finding, verdict, p_corrected, size, needed)
+            power = claim_power(claim, finding, ALPHA / size)
+            yield verdict, evidence(claim, finding, verdict, p_corrected, size, needed, power)
 
 
 @pytest.fixture(scope="module")

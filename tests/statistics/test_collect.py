@@ -170,3 +170,31 @@ def test_titles_and_rows_are_todays(write_run, tmp_path):
     collect([directory], tmp_path / "out", labels)
     row = pl.read_parquet(tmp_path / "out/runs.parquet").row(0, named=True)
     assert (row["title"], row["rows"]) == ("another title", ["V1", "X9"])
+
+
+def test_best_values_are_those_of_the_curve(write_run, tmp_path):
+    directory = write_run(tmp_path, "expert-threshold", "et", 0)
+    curve = pl.read_parquet(directory / "curve.parquet")
+    curve.with_columns(val_loss=pl.Series([4.0, 3.0, None, 2.5, 3.5])).write_parquet(directory / "curve.parquet")
+    row = read_record(directory).row
+    assert (row["best_val_loss"], row["best_test_accuracy"]) == (2.5, None)
+
+
+def test_cost_and_machine_of_a_run_are_in_its_row(write_run, tmp_path):
+    directory = write_run(tmp_path, "expert-ecology", "v1", 0)
+    edit(directory / "cost.json", lambda cost: cost.update(starts=3, killed=2))
+    edit(directory / "environment.json", lambda found: found.update(deterministic=False, processes=8))
+    collect([directory], tmp_path)
+    row = read_runs(tmp_path / "runs.parquet").row(0, named=True)
+    assert (row["starts"], row["killed"], row["deterministic"], row["processes"]) == (3, 2, False, 8)
+
+
+def test_claims_are_counted_as_they_stood_at_training(write_run, tmp_path):
+    directories = [write_run(tmp_path, "expert-ecology", "v1", seed) for seed in (0, 1, 2)]
+    for directory, digest in zip(directories, ("aaa", "aaa", "bbb"), strict=True):
+        edit(directory / "environment.json", lambda found, digest=digest: found.update(claims={"b-one": digest}))
+    collect(directories, tmp_path)
+    assert pl.read_parquet(tmp_path / "registered-claims.parquet").rows() == [
+        ("expert-ecology", "b-one", "aaa", 2),
+        ("expert-ecology", "b-one", "bbb", 1),
+    ]

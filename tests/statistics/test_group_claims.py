@@ -3,9 +3,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from moe_replication.report.scorecard_words import ours
 from moe_replication.statistics.claims import judge
 from moe_replication.statistics.hypothesis_tests import holm
-from moe_replication.statistics.scorecard import as_markdown, scorecard
 
 PAPER = "expert-ecology"
 SETS = {
@@ -221,10 +221,15 @@ def test_a_sign_leaves_out_conditions_without_a_value():
 
 
 def test_the_scorecard_says_what_the_numbers_are():
-    runs = table({"v1": [9, 8, 7, 6], "line-b-0": [10, 10, 10, 10]}, mixed_versions=False)
-    text = as_markdown(scorecard([sign(conditions=["v1"]), groups()], runs, None, "smoke"))
-    assert "| share above 1 [0.3976, 1] | 4 |" in text
-    assert "| 2.5 | 8 |" in text
+    entries = verdicts([sign(conditions=["v1"]), groups()], {"v1": [9, 8, 7, 6], "line-b-0": [10, 10, 10, 10]})
+    assert [ours(entry) for entry in entries] == ["share above 1 [0.3976, 1]", "2.5"]
+
+
+def test_exact_tests_state_their_reach_and_no_power():
+    entries = verdicts([groups(), sign(conditions=["v1"])], {"v1": [9, 8, 7, 6], "line-b-0": [10, 9, 10, 10]})
+    for entry in entries:
+        assert (entry["power"], entry["power_at"], entry["detectable"]) == (None, None, None)
+        assert entry["p_minimum"] is not None
 
 
 def test_five_runs_cannot_settle_a_sign():

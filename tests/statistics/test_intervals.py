@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from moe_replication.statistics.bootstrap import bootstrap_interval, bootstrap_label
 from moe_replication.statistics.intervals import (
-    bootstrap_interval,
-    bootstrap_label,
     clopper_pearson,
     mean_interval,
     paired_interval,
@@ -118,6 +117,11 @@ def test_clopper_pearson_by_hand():
     low, high = clopper_pearson(1, 2)
     assert low == pytest.approx(1 - math.sqrt(0.975))
     assert low + high == pytest.approx(1.0)
+
+
+def test_clopper_pearson_of_mendels_peas():
+    # Conover (1971, p. 97), as in R's ?binom.test: 682 of 925 plants, 95 % interval 0.7076683 to 0.7654066
+    assert clopper_pearson(682, 925) == pytest.approx((0.7076683, 0.7654066), abs=5e-8)
 
 
 @given(n=st.integers(1, 40), data=st.data())

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from moe_replication.statistics.intervals import clopper_pearson
 from moe_replication.statistics.power import (
+    detectable,
     equivalence_power,
     needed_n,
     needed_n_bound,
     needed_n_equivalence,
+    one_sided_power,
     paired_power,
 )
 
@@ -36,12 +41,47 @@ def test_needed_n_gives_up_and_stops_early():
     assert needed_n(1000.0, 1.0) == 2
 
 
-def test_equivalence_power_agrees_with_simulation():
-    generator = np.random.default_rng(0)
-    samples = generator.normal(0.2, 1.0, (4000, 10))
-    half = 1.833113 * samples.std(axis=1, ddof=1) / np.sqrt(10)  # 95 % point of t with 9 degrees of freedom
-    found = np.mean(np.abs(samples.mean(axis=1)) + half < 1.2)  # the 90 % interval lies inside, as TOST asks
-    assert equivalence_power(0.2, 1.0, 1.2, 10) == pytest.approx(found, abs=0.02)
+def test_power_by_hand_at_three_pairs():
+    # two degrees of freedom, alpha 5 %, a shift of 10: chi has F(s) = 1 - exp(-s^2) for s = sd / sigma, so that
+    # power is the integral of phi(z) F((10 + z) / 4.3027) over z
+    z = np.linspace(-10, 10, 200_001)
+    by_hand = np.trapezoid(stats.norm.pdf(z) * -np.expm1(-(((10 + z) / 4.302653) ** 2)), z)
+    assert paired_power(10 / math.sqrt(3), 1.0, 3) == pytest.approx(by_hand, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(2, 0.05), (3, 0.05), (3, 0.05 / 15), (10, 0.05), (10, 0.05 / 40)])
+def test_detectable_is_where_power_is_80_percent(n, alpha):
+    assert paired_power(detectable(0.3, n, alpha), 0.3, n, alpha) == pytest.approx(0.8, abs=1e-9)
+
+
+def test_detectable_agrees_with_statsmodels():
+    assert detectable(2.0, 10) == pytest.approx(2 * TTestPower().solve_power(nobs=10, alpha=0.05, power=0.8))
+
+
+@pytest.mark.parametrize(("room", "n", "alpha"), [(0.5, 10, 0.05), (1.0, 3, 0.025), (-0.3, 5, 0.05)])
+def test_one_sided_power_agrees_with_statsmodels(room, n, alpha):
+    expected = TTestPower().power(room, n, alpha, alternative="larger")
+    assert one_sided_power(0.1 * room, 0.1, n, alpha) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_sd_of_rounding_errors_leaves_power_one():
+    assert paired_power(0.1, 1e-17, 3) == one_sided_power(0.1, 1e-17, 3) == 1.0
+    assert needed_n(0.1, 1e-17) == 2
+    assert equivalence_power(0.0, 1e-17, 0.1, 3) == pytest.approx(1.0)
+
+
+def test_equivalence_power_of_a_crossover_study():
+    # PowerTOST (R), power.TOST(CV = 0.3, n = 40): 0.8158453 at a ratio of 0.95 within 0.8 to 1.25. Its error,
+    # sd * sqrt(2 / 40), has 38 degrees of freedom; 39 pairs with the same error have as many.
+    error = math.sqrt(math.log(1 + 0.3**2)) * math.sqrt(2 / 40)
+    power = equivalence_power(math.log(0.95), error * math.sqrt(39), math.log(1.25), 39)
+    assert power == pytest.approx(0.8158453, abs=5e-7)
+
+
+def test_equivalence_power_at_the_margin_is_alpha_and_beyond_it_less():
+    # a margin of 20 sd leaves the other side without a say
+    assert equivalence_power(20.0, 1.0, 20.0, 5) == pytest.approx(0.05)
+    assert equivalence_power(-21.0, 1.0, 20.0, 5) < 0.005
 
 
 def test_needed_n_equivalence():

@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from moe_replication.config.analysis import analysis_settings
-from moe_replication.config.claims import load_claims
+from moe_replication.config.claims import claim_digest, load_claims
 from moe_replication.errors import BadInput
 from moe_replication.files import sha256_json
-from moe_replication.statistics.collect import collect
-from moe_replication.statistics.scorecard import as_html, as_markdown, write_scorecard
+from moe_replication.statistics.claims import VERDICTS
+from moe_replication.statistics.collect import REGISTERED, collect
+from moe_replication.statistics.scorecard import edited, write_scorecard
 
 ROOT = Path(__file__).parents[2]
 ANALYSIS = analysis_settings(ROOT)
 REQUIRED = {
-    "id", "paper", "place", "verdict", "effect", "ci_low", "ci_high", "n", "p", "p_corrected", "paper_value",
-    "sentence", "claim", "evidence", "figures",
+    "id", "paper", "place", "kind", "verdict", "effect", "ci_low", "ci_high", "n", "n_needed", "p", "p_corrected",
+    "power", "power_at", "detectable", "paper_value", "sentence", "claim", "evidence", "figures",
 }  # fmt: skip
 
 
@@ -31,13 +31,9 @@ def claims():
 def results(finished_results):
     folder = finished_results / "results/smoke"
     collect(sorted((folder / "runs").glob("*/*/seed-*")), folder)
-    no_probes(folder)
-    return folder
-
-
-def no_probes(folder):
     schema = {"paper": pl.String, "condition": pl.String, "seed": pl.Int64}
     pl.DataFrame(schema=schema).write_parquet(folder / "probe-metrics.parquet")
+    return folder
 
 
 def at_smoke(claims):
@@ -45,14 +41,27 @@ def at_smoke(claims):
 
 
 def test_scorecard_json_has_the_agreed_shape(results, claims):
-    write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS, "a note on the scale")
+    written = write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS, "a note on the scale")
     card = json.loads((results / "scorecard.json").read_text())
-    assert {"scale", "scale_note", "claims_sha256", "claims", "totals", "warnings"} == set(card)
+    assert card == written
+    keys = {"claims_sha256", "claims_edited", "totals", "sections", "warnings", "trained", "claims"}
+    assert {"scale", "scale_note", *keys} == set(card)
     assert (card["scale"], card["scale_note"], card["warnings"]) == ("smoke", "a note on the scale", [])
     assert card["claims_sha256"] == sha256_json(at_smoke(claims))
     assert [entry["id"] for entry in card["claims"]] == [claim["id"] for claim in claims]
     assert all(set(entry) >= REQUIRED for entry in card["claims"])
+
+
+def test_totals_count_every_claim_once_and_never_mix_kinds(results, claims):
+    card = write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS)
     assert sum(card["totals"].values()) == len(claims)
+    places = [(section["kind"], section["paper"]) for section in card["sections"]]
+    ours, cell = "same claim at our scale", "the paper's cell"
+    assert places == [(kind, f"expert-{paper}") for kind in (ours, cell) for paper in ("threshold", "ecology")]
+    for verdict in VERDICTS:
+        assert sum(section["totals"][verdict] for section in card["sections"]) == card["totals"][verdict]
+    cells = [claim for claim in claims if claim["comparison"] in ("value", "difference")]
+    assert sum(sum(s["totals"].values()) for s in card["sections"] if s["kind"] == cell) == len(cells)
 
 
 def test_the_fixture_tree_gets_the_verdicts_it_was_built_for(results, claims):
@@ -69,52 +78,13 @@ def test_claims_of_other_scales_are_untestable(results, claims):
     assert card["totals"]["untestable"] == len(claims)
 
 
-def test_markdown_separates_our_scale_from_the_papers_cells(results, claims):
-    text = as_markdown(write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS))
-    ours, cells = text.index("The same claim at our scale"), text.index("The paper's cell")
-    assert ours < text.index("a-et-below-tc") < cells < text.index("(a-cell-tc)")
-    assert "cannot reach alpha = 0.05 at n = 3" in text
-    assert "[a-fig06-pool-size](../../figures/smoke/a-fig06-pool-size.png)" in text
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    assert all(line.count("|") - line.count("\\|") == 9 for line in table)
+def test_conditions_with_runs_are_listed(results, claims):
+    trained = write_scorecard(results, claims, "smoke", ANALYSIS)["trained"]
+    assert "v1" in trained["expert-ecology"]
+    assert "v6-no-entropy" not in trained["expert-ecology"]
 
 
-class Page(HTMLParser):
-    """Collects links, badges, visible text and tags; complains about unbalanced tables."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.links, self.tags, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def test_html_is_self_contained_and_says_verdicts_in_words(results, claims):
-    card = write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS)
-    text = (results / "scorecard.html").read_text()
-    page = Page(text)
-    assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert set(page.links) == {f"../../figures/smoke/{name}.png" for claim in claims for name in claim["figures"]}
-    assert page.words.count("contradicted") == 1 + card["totals"]["contradicted"]
-    assert "color-scheme: light dark" in text
-    assert page.tags.count("tr") == len(claims) + 4
-
-
-def test_html_escapes_what_yaml_says(results, claims):
-    claim = at_smoke(claims)[0] | {"statement": "a <script>alert(1)</script> & b"}
-    text = as_html(write_scorecard(results, [claim], "smoke", ANALYSIS, "<i>note</i>"))
-    assert "<script>" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; b" in text
-    assert "&lt;i&gt;note&lt;/i&gt;" in text
-
-
-def test_pooled_versions_are_said_on_the_page(results, claims, write_run):
+def test_pooled_versions_are_a_warning(results, claims, write_run):
     root = results.parents[1]
     write_run(root, "expert-ecology", "v1", 0, record={"training_code": "ffffffffffff"})
     collect(sorted((results / "runs").glob("*/*/seed-*")), results)
@@ -122,21 +92,62 @@ def test_pooled_versions_are_said_on_the_page(results, claims, write_run):
     assert card["warnings"] == [
         "expert-ecology: runs of several versions are pooled; see mixed_versions in runs.parquet"
     ]
-    assert "runs of several versions are pooled" in as_html(card)
-    assert "runs of several versions are pooled" in as_markdown(card)
 
 
-def test_a_truncated_table_is_named_and_no_scorecard_is_left(results, claims):
-    path = results / "runs.parquet"
+@pytest.mark.parametrize("table", ["runs", "registered-claims"])
+def test_a_truncated_table_is_named_and_no_scorecard_is_left(results, claims, table):
+    path = results / f"{table}.parquet"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(BadInput, match=r"runs\.parquet: not a readable parquet"):
+    with pytest.raises(BadInput, match=rf"{table}\.parquet: not a readable parquet"):
         write_scorecard(results, claims, "smoke", ANALYSIS)
     assert not (results / "scorecard.json").exists()
 
 
 def test_two_calls_write_the_same_bytes(results, claims):
-    names = ("scorecard.json", "scorecard.md", "scorecard.html")
     write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS)
-    first = [(results / name).read_bytes() for name in names]
+    first = (results / "scorecard.json").read_bytes()
     write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS)
-    assert first == [(results / name).read_bytes() for name in names]
+    assert first == (results / "scorecard.json").read_bytes()
+
+
+def test_claims_as_they_were_at_training_are_not_edited(results, claims):
+    assert write_scorecard(results, claims, "smoke", ANALYSIS)["claims_edited"] == []
+
+
+def test_a_claim_that_is_edited_after_the_runs_is_named(results, claims):
+    edit = {"margin": 0.5}
+    later = [claim | edit if claim["id"] == "b-v1-no-dead" else claim for claim in claims]
+    runs = len(list((results / "runs/expert-ecology").glob("*/seed-*")))
+    assert write_scorecard(results, later, "smoke", ANALYSIS)["claims_edited"] == [
+        {"id": "b-v1-no-dead", "paper": "expert-ecology", "change": "changed", "runs": runs, "of": runs}
+    ]
+
+
+def edits(today, registered, runs=5):
+    """(id, change, runs) of claims {id: text} today, where (id, text, n) says what n of the runs knew."""
+    claims = [{"paper": "p", "id": name, "statement": text} for name, text in today.items()]
+    rows = [("p", name, claim_digest({"paper": "p", "id": name, "statement": text}), n) for name, text, n in registered]
+    table = pl.DataFrame(rows, schema=REGISTERED, orient="row")
+    found = edited(claims, pl.DataFrame({"paper": ["p"] * runs + ["q"]}), table)
+    assert all((edit["paper"], edit["of"]) == ("p", runs) for edit in found)
+    return [(edit["id"], edit["change"], edit["runs"]) for edit in found]
+
+
+def test_edits_are_counted_in_runs():
+    """Of five runs two knew an older text; all of them knew it otherwise; nobody knew it."""
+    assert edits({"c": "new"}, [("c", "new", 5)]) == []
+    assert edits({"c": "new"}, [("c", "old", 2), ("c", "new", 3)]) == [("c", "changed", 2)]
+    assert edits({"c": "new"}, [("c", "old", 1), ("c", "older", 4)]) == [("c", "changed", 5)]
+    assert edits({"c": "new"}, []) == [("c", "added", 5)]
+
+
+def test_a_claim_added_between_runs_and_one_removed():
+    assert edits({"c": "new"}, [("c", "new", 3)]) == [("c", "added", 2)]
+    assert edits({"c": "new"}, [("c", "new", 1), ("c", "old", 1)]) == [("c", "changed", 4)]
+    assert edits({}, [("c", "old", 2), ("c", "older", 1)]) == [("c", "removed", 3)]
+
+
+def test_another_figure_is_no_edit():
+    claim = {"paper": "p", "id": "c", "statement": "s", "figures": ["a"]}
+    table = pl.DataFrame([("p", "c", claim_digest(claim), 1)], schema=REGISTERED, orient="row")
+    assert edited([claim | {"figures": ["b"]}], pl.DataFrame({"paper": ["p"]}), table) == []

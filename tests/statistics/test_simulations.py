@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from moe_replication.statistics.bootstrap import bootstrap_interval
 from moe_replication.statistics.effect_sizes import hedges_independent, hedges_paired, small_sample_factor
 from moe_replication.statistics.hypothesis_tests import (
     holm,
@@ -21,7 +23,8 @@ from moe_replication.statistics.hypothesis_tests import (
     tost,
     welch_t,
 )
-from moe_replication.statistics.intervals import bootstrap_interval, mean_interval
+from moe_replication.statistics.intervals import mean_interval, prediction_interval
+from moe_replication.statistics.power import detectable, equivalence_power, one_sided_power, paired_power
 
 pytestmark = pytest.mark.slow
 SIZES = (3, 5, 10)
@@ -47,9 +50,18 @@ def test_t_interval_covers_95_percent(n):
     assert covered == pytest.approx(0.95, abs=tolerance(0.95, 4000))
 
 
-def test_bca_covers_too_little_below_twenty_and_better_with_n():
+@pytest.mark.parametrize("n", SIZES)
+def test_prediction_interval_holds_95_percent_of_new_runs(n):
+    *seen, new = np.moveaxis(normal(4000, n + 1, mean=2.0), 1, 0)
+    intervals = [prediction_interval(values) for values in np.transpose(seen)]
+    held = np.mean([found.low <= value <= found.high for found, value in zip(intervals, new, strict=True)])
+    assert held == pytest.approx(0.95, abs=tolerance(0.95, 4000))
+
+
+@pytest.mark.parametrize("method", ["BCa", "percentile"])
+def test_bootstrap_covers_too_little_below_twenty_and_better_with_n(method):
     covered = {
-        n: coverage([bootstrap_interval(values, "BCa", 999, seed) for seed, values in enumerate(normal(1500, n))], 0.0)
+        n: coverage([bootstrap_interval(values, method, 999, seed) for seed, values in enumerate(normal(1500, n))], 0.0)
         for n in (*SIZES, 20)
     }
     for n in SIZES:
@@ -132,3 +144,21 @@ def test_hedges_g_is_unbiased_and_its_interval_covers(n):
         factor = small_sample_factor(df)
         covered = coverage([(effect.low / factor, effect.high / factor) for effect in effects], 1.0)
         assert covered == pytest.approx(0.95, abs=tolerance(0.95, 4000))
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 12])
+def test_power_is_how_often_the_tests_pass(n, alpha):
+    samples, effect = normal(20_000, n, seed=3), detectable(1.0, n, alpha)
+
+    def passed(mean: float, limit: float, alternative: str) -> np.ndarray:
+        return stats.ttest_1samp(samples + mean, limit, axis=1, alternative=alternative).pvalue < alpha
+
+    within = passed(0.5, -effect, "greater") & passed(0.5, effect, "less")
+    for power, rejected in (
+        (0.8, passed(effect, 0.0, "two-sided")),
+        (paired_power(1.0, 1.0, n, alpha), passed(1.0, 0.0, "two-sided")),
+        (one_sided_power(1.5, 1.0, n, alpha), passed(0.5, 2.0, "less")),
+        (equivalence_power(0.5, 1.0, effect, n, alpha), within),
+    ):
+        assert rejected.mean() == pytest.approx(power, abs=tolerance(power, 20_000))

@@ -33,6 +33,10 @@ One run or pair is inconclusive, except that one run can break a bound. Values t
 interval without width; then ordering, equivalence and at_most rest on the exact sign-flip test, value and difference
 on the range of the runs, which holds a new one with 95 % only from n = 39. A test whose smallest p at these n, times
 the size of the family, is not below 0.05 says so where it is inconclusive.
+
+Claims that a t test decides carry its power at this n and sd and at alpha divided by the size of the family, were the
+paper's difference the true one (where the claim gives none: no difference for equivalence and at_most, else the
+observed effect), and the smallest detectable difference. It takes no part in the verdict.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from moe_replication.statistics.claim_power import claim_power
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.findings import measure
 from moe_replication.statistics.hypothesis_tests import ALPHA, holm, sign_flip_minimum
@@ -174,6 +179,7 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         verdict, needed, finding = "untestable", None, Finding()
     else:
         verdict, needed = decide(claim, finding, p_corrected, family_size)
+    power = claim_power(claim, finding, ALPHA / family_size)
     return {
         "id": claim["id"],
         "paper": claim["paper"],
@@ -192,6 +198,9 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "sd": finding.sd,
         "n": finding.n,
         "n_needed": needed,
+        "power": power.power,
+        "power_at": power.at,
+        "detectable": power.detectable,
         "p": finding.p,
         "p_corrected": p_corrected,
         "family": claim.get("family"),
@@ -203,6 +212,6 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "margin": claim.get("margin"),
         "margin_origin": claim.get("margin_origin"),
         "sentence": sentence(claim, finding, verdict, scale),
-        "evidence": evidence(claim, finding, verdict, p_corrected, family_size, needed),
+        "evidence": evidence(claim, finding, verdict, p_corrected, family_size, needed, power),
         "figures": claim["figures"],
     }

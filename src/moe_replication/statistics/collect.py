@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ SETTINGS = {
     "expert_optimizer": TEXT,
     "recipe": TEXT,
 }
+# The best value on the way, for the eye alone: chosen on the data that it is measured on, so nothing tests it.
+BEST = {"best_val_loss": REAL, "best_test_accuracy": REAL}
+MACHINE = {
+    "deterministic": pl.Boolean,
+    **dict.fromkeys(("device", "cpu"), TEXT),
+    **dict.fromkeys(("threads", "processes"), WHOLE),
+    **dict.fromkeys(("platform", "python", "torch", "deepspeed"), TEXT),
+}
+# Of all attempts at a run; how they are counted stands in training/attempts.py.
+COST = dict.fromkeys(("restarts", "starts", "stopped", "diverged", "killed"), WHOLE)
 LEADING_METRICS = ("val_loss", "train_loss", "test_accuracy", "perplexity", "dead_experts")
 LEADING = {
     "scale": TEXT,
@@ -58,6 +69,9 @@ LEADING = {
     "data_sha256": TEXT,
     "dtype": TEXT,
     "mixed_versions": pl.Boolean,
+    **BEST,
+    **MACHINE,
+    **COST,
 }
 ALL_SETTINGS = (
     *SETTINGS,
@@ -85,6 +99,7 @@ RECORD = (
 IDENTITY = ("scale", "paper", "condition", "seed")
 # Columns that must be equal in runs that are pooled, and over which of them.
 SHARED = {"training_code": ["paper"], "lock_sha256": ["paper"], "data_sha256": ["paper", "condition"]}
+REGISTERED = {"paper": TEXT, "claim": TEXT, "digest": TEXT, "runs": WHOLE}
 CURVE_KEYS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 EXPERT_KEYS = (
     "step",
@@ -115,15 +130,16 @@ Labels = Mapping[tuple[str, str], Mapping[str, object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One verified run directory: its row of runs.parquet and its two tables."""
+    """One verified run directory: its row of runs.parquet, its two tables, the digests of its paper's claims."""
 
     row: dict
     curve: pl.DataFrame
     experts: pl.DataFrame
+    claims: dict[str, str]
 
 
 def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels | None = None) -> list[str]:
-    """Verify the run directories and write runs, curves and experts (.parquet) into `out`.
+    """Verify the run directories and write runs, curves, experts and registered-claims (.parquet) into `out`.
 
     `labels` are today's title and rows of conditions, which stand above those that a record was written with.
     Returns warning lines (empty when every pooled run has the same version). BadInput names a faulty file.
@@ -136,6 +152,7 @@ def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels |
     runs = runs_table([record.row for record in records])
     runs, warnings = _marked_versions(runs)
     tables = {"runs": runs, "curves": _stacked(records, "curve"), "experts": _stacked(records, "experts")}
+    tables["registered-claims"] = registered_claims(records)
     for name, table in tables.items():
         with atomic_path(Path(out) / f"{name}.parquet") as path:
             table.write_parquet(path)
@@ -154,15 +171,22 @@ def read_record(directory: Path) -> Record:
     _require(record["counts"], COUNTS, path)
     _require(read_json(directory / "config.json"), ("config", "origins"), directory / "config.json")
     cost, environment = read_json(directory / "cost.json"), read_json(directory / "environment.json")
-    _require(cost, ("wall_seconds", "tokens_per_second"), directory / "cost.json")
-    _require(environment, ("git_commit", "dtype"), directory / "environment.json")
+    _require(cost, ("wall_seconds", "tokens_per_second", *COST), directory / "cost.json")
+    _require(environment, ("git_commit", "dtype", "claims", *MACHINE), directory / "environment.json")
     metrics = _checked_metrics(record["metrics"], path)
     found = {**environment, **cost, **record, **record["settings"], **record["counts"], **record["run"]}
-    row = {name: found[name] for name in LEADING if name in found} | metrics
     curve = _read_table(directory / "curve.parquet", CURVE_KEYS)
     if curve.is_empty():
         raise BadInput(f"{directory / 'curve.parquet'}: no rows; delete {directory} and run it again")
-    return Record(row=row, curve=curve, experts=_read_table(directory / "experts.parquet", EXPERT_KEYS))
+    row = {name: found[name] for name in LEADING if name in found} | _best(curve) | metrics
+    experts = _read_table(directory / "experts.parquet", EXPERT_KEYS)
+    return Record(row=row, curve=curve, experts=experts, claims=environment["claims"])
+
+
+def registered_claims(records: Iterable[Record]) -> pl.DataFrame:
+    """(paper, claim, digest, runs): how many runs of a paper were trained while a claim stood so."""
+    counts = Counter((record.row["paper"], *entry) for record in records for entry in record.claims.items())
+    return pl.DataFrame([(*key, count) for key, count in sorted(counts.items())], schema=REGISTERED, orient="row")
 
 
 def runs_table(rows: list[dict]) -> pl.DataFrame:
@@ -211,6 +235,11 @@ def _read_table(path: Path, required: Iterable[str]) -> pl.DataFrame:
         return table.cast(types)
     except pl.exceptions.PolarsError as error:
         raise BadInput(f"{path}: a column has the wrong type ({error}); delete it and run again") from error
+
+
+def _best(curve: pl.DataFrame) -> dict[str, float | None]:
+    accuracy = curve["test_accuracy"].max() if "test_accuracy" in curve.columns else None
+    return {"best_val_loss": curve["val_loss"].min(), "best_test_accuracy": accuracy}
 
 
 def _stacked(records: list[Record], name: str) -> pl.DataFrame:

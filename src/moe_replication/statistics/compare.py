@@ -13,6 +13,7 @@ import polars as pl
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path
+from moe_replication.statistics.bootstrap import bootstrap_interval, bootstrap_label
 from moe_replication.statistics.collect import SHARED, metric_columns, read_runs
 from moe_replication.statistics.effect_sizes import correlation, hedges_independent, hedges_paired
 from moe_replication.statistics.hypothesis_tests import (
@@ -27,7 +28,7 @@ from moe_replication.statistics.hypothesis_tests import (
     sign_flip_note,
     welch_t,
 )
-from moe_replication.statistics.intervals import bootstrap_interval, bootstrap_label, mean_interval, paired_interval
+from moe_replication.statistics.intervals import mean_interval, paired_interval
 from moe_replication.statistics.power import needed_n, paired_power
 
 SCORED = ("val_loss", "test_accuracy", "dead_experts")

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+# The functions behind scipy.stats' t and beta: every figure reads this module, and scipy.stats takes long to import.
+from scipy.special import betaincinv, stdtrit
 
 LEVEL = 0.95
-# Fewer values hold too little of a distribution's shape: bootstrap intervals then cover less often than they say
-# (tests/statistics/test_simulations.py), so they describe the values and decide nothing.
-BOOTSTRAP_N = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,29 +37,7 @@ def prediction_interval(values: Sequence[float], level: float = LEVEL) -> Interv
 
 def paired_interval(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> Interval:
     """Student t interval for the mean of first - second, paired by position."""
-    return mean_interval(np.subtract(_checked(first), _checked(second)), level)
-
-
-def bootstrap_interval(
-    values: Sequence[float], method: str, samples: int, seed: int, level: float = LEVEL
-) -> tuple[float | None, float | None]:
-    """Bootstrap interval of the mean from `samples` resamples; `method`: "percentile" or "BCa" (Efron, 1987).
-
-    None at both ends where the values are one or all equal. See bootstrap_label before using it.
-    """
-    values = _checked(values)
-    if np.all(values == values[0]):
-        return None, None
-    generator = np.random.default_rng(seed)
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=samples, method=method, confidence_level=level, rng=generator
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def bootstrap_label(n: int) -> str:
-    """What to print beside a bootstrap interval of n values: "descriptive" below 20, else ""."""
-    return "descriptive" if n < BOOTSTRAP_N else ""
+    return mean_interval(np.subtract(checked(first), checked(second)), level)
 
 
 def clopper_pearson(events: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -68,22 +45,23 @@ def clopper_pearson(events: int, n: int, level: float = LEVEL) -> tuple[float, f
     if not 0 <= events <= n or n < 1:
         raise ValueError(f"events = {events}, n = {n}: need 0 <= events <= n and n >= 1")
     tail = (1 - level) / 2
-    low = 0.0 if events == 0 else float(stats.beta.ppf(tail, events, n - events + 1))
-    high = 1.0 if events == n else float(stats.beta.ppf(1 - tail, events + 1, n - events))
+    low = 0.0 if events == 0 else float(betaincinv(events, n - events + 1, tail))
+    high = 1.0 if events == n else float(betaincinv(events + 1, n - events, 1 - tail))
     return low, high
 
 
 def _t_interval(values: Sequence[float], level: float, width_in_sd) -> Interval:
-    values = _checked(values)
+    values = checked(values)
     n, mean = len(values), float(values.mean())
     if n == 1:
         return Interval(n=1, mean=mean, sd=None, low=None, high=None)
     sd = 0.0 if np.all(values == values[0]) else float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd * width_in_sd(n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * sd * width_in_sd(n)
     return Interval(n=n, mean=mean, sd=sd, low=mean - half, high=mean + half)
 
 
-def _checked(values: Sequence[float]) -> np.ndarray:
+def checked(values: Sequence[float]) -> np.ndarray:
+    """The values as float64; ValueError unless they are a non-empty list of finite numbers."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise ValueError(f"need a non-empty list of finite numbers, got {values!r}")

@@ -1,8 +1,9 @@
 """Scores over a pool of tasks: interquartile mean and probability of improvement (Agarwal et al., 2021).
 
-Arrays are scores_TS: a row a task, a column a run; higher is better. Intervals resample runs, each with all its tasks:
-one trained model answers every task, so its scores rise and fall together. (Agarwal et al. train a model a task and
-resample within tasks.)
+Arrays are scores_TS: a row a task, a column a run; higher is better. Intervals are stratified by task, every draw has
+as many scores of each, but resample whole runs with all their tasks: one trained model answers every task, so its
+scores rise and fall together. Agarwal et al. train a model a task and draw each task's runs anew; here that covers far
+less than it says (tests/statistics/test_exact_simulations.py). Below 20 runs the intervals are descriptive.
 """
 
 from __future__ import annotations

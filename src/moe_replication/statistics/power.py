@@ -1,15 +1,26 @@
-"""How many paired seeds a question needs, from the spread observed so far."""
+"""Power of the tests behind the verdicts, and how many paired seeds a question needs, from the spread seen so far.
+
+The sd is taken as known. That of three seeds is a rough guess, and so is every power and every n made from it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from scipy import stats
+import numpy as np
+from scipy import optimize, stats
 
-ALPHA = 0.05
+from moe_replication.statistics.hypothesis_tests import ALPHA
+
 POWER = 0.8
 MAX_N = 10_000
+# Shifts beyond, of an sd that is rounding error, count as this one, where power is 1; scipy returns NaN for them.
+LARGE_SHIFT = 1e6
+# Gauss-Legendre nodes in (0, 1), drawn together at both ends as v^2 (3 - 2v), where quantiles of chi rise steeply.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_V = (1 + _NODES) / 2
+SHARES, SHARE_WEIGHTS = _V**2 * (3 - 2 * _V), 3 * _WEIGHTS * _V * (1 - _V)
 
 
 def paired_power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> float:
@@ -17,12 +28,25 @@ def paired_power(effect: float, sd: float, n: int, alpha: float = ALPHA) -> floa
     if n < 2 or sd <= 0:
         raise ValueError(f"paired_power needs n >= 2 and sd > 0, got n = {n}, sd = {sd}")
     critical = stats.t.ppf(1 - alpha / 2, n - 1)
-    shift = abs(effect) / sd * math.sqrt(n)
+    shift = _shift(abs(effect), sd, n)
     opposite = 0.0
     # Rejections on the wrong side are rarer than 3e-7 beyond a shift of 5, where scipy's nct.cdf returns NaN.
     if shift < 5:
         opposite = float(stats.nct.cdf(-critical, n - 1, shift))
     return float(stats.nct.sf(critical, n - 1, shift)) + opposite
+
+
+def one_sided_power(room: float, sd: float, n: int, alpha: float = ALPHA) -> float:
+    """Chance that a one-sided paired t test at a margin rejects when the true mean lies `room` on its claimed side."""
+    return float(stats.nct.sf(stats.t.ppf(1 - alpha, n - 1), n - 1, _shift(room, sd, n)))
+
+
+def detectable(sd: float, n: int, alpha: float = ALPHA) -> float:
+    """Smallest true difference that a two-sided paired t test of n such differences finds with 80 % power."""
+    high = 1.0
+    while paired_power(high, 1.0, n, alpha) < POWER:
+        high *= 2
+    return sd * float(optimize.brentq(lambda effect: paired_power(effect, 1.0, n, alpha) - POWER, 0.0, high))
 
 
 def needed_n(effect: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
@@ -33,12 +57,19 @@ def needed_n(effect: float, sd: float, alpha: float = ALPHA, power: float = POWE
 
 
 def equivalence_power(difference: float, sd: float, margin: float, n: int, alpha: float = ALPHA) -> float:
-    """Lower bound of the chance that TOST places n such differences within +-margin: the two one-sided powers
-    added, less one (Bonferroni); tight once either side is nearly certain."""
-    error = sd / math.sqrt(n)
-    critical = stats.t.ppf(1 - alpha, n - 1)
-    sides = ((margin + difference) / error, (margin - difference) / error)
-    return max(0.0, sum(float(stats.nct.sf(critical, n - 1, shift)) for shift in sides) - 1)
+    """Chance that TOST places n differences of this mean and sd within +-margin (Phillips, 1990).
+
+    Exact: for every sample sd that allows it the chance that the mean falls where both tests reject, integrated over
+    the sd's chi distribution, in steps of equal probability.
+    """
+    error, df = sd / math.sqrt(n), n - 1
+    critical = float(stats.t.ppf(1 - alpha, df))
+    # Sample sd over true sd at which the interval is as wide as the margins are apart.
+    widest = margin / (error * critical)
+    allowed = float(stats.chi2.cdf(df * widest**2, df))
+    half = critical * np.sqrt(stats.chi2.ppf(SHARES * allowed, df) / df)
+    inside = stats.norm.cdf((margin - difference) / error - half) - stats.norm.cdf(half - (margin + difference) / error)
+    return min(1.0, allowed * float(SHARE_WEIGHTS @ inside))
 
 
 def needed_n_equivalence(
@@ -53,6 +84,11 @@ def needed_n_equivalence(
 def needed_n_bound(margin: float, level: float = 0.95) -> int:
     """Violation-free runs after which the two-sided Clopper-Pearson upper bound is below margin."""
     return math.floor(math.log((1 - level) / 2) / math.log1p(-margin)) + 1
+
+
+def _shift(difference: float, sd: float, n: int) -> float:
+    """Noncentrality of t at a true difference."""
+    return max(-LARGE_SHIFT, min(LARGE_SHIFT, difference / sd * math.sqrt(n)))
 
 
 def _smallest_n(enough: Callable[[int], bool]) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from moe_replication.statistics.claim_power import NO_DIFFERENCE, OBSERVED, PAPER, WITH_PAPER, ClaimPower
 from moe_replication.statistics.hypothesis_tests import ALPHA
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ TESTS = {
 def number(value: float) -> str:
     """Four significant digits, a plain minus sign."""
     return f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """A power as text; near 0 and 1 its digits would say more than an estimated sd can."""
+    if share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def sentence(claim: dict, finding: Finding, verdict: str, scale: str) -> str:
@@ -45,8 +54,9 @@ def evidence(
     p_corrected: float | None,
     family_size: int,
     needed: int | None,
+    power: ClaimPower,
 ) -> str:
-    """Tests, corrections, what would settle it, and where the margin comes from."""
+    """Tests, corrections, what would settle it, power, and where the margin comes from."""
     parts = []
     if finding.p is not None:
         test = TESTS[claim["test"]]
@@ -65,8 +75,10 @@ def evidence(
     if verdict == "inconclusive":
         parts += _limit(finding, family_size)
         parts.append(_remedy(claim, finding, needed))
-    if claim["comparison"] in ("ordering", "equivalence", "at_most") and "paper_value" in claim:
+    if claim["comparison"] in WITH_PAPER and "paper_value" in claim:
         parts.append(f"The paper's difference is {number(claim['paper_value'])}.")
+    if power.power is not None:
+        parts += _power(claim, finding, power, family_size)
     if finding.unpaired:
         parts.append(f"Left out for want of a partner with the same seed: {finding.unpaired} run(s).")
     if finding.valueless:
@@ -86,13 +98,42 @@ def _limit(finding: Finding, family_size: int) -> list[str]:
     return [f"Cannot reach alpha = {ALPHA:g} {finding.units}{family}: smallest p {finding.reach:.3g}{unless}."]
 
 
+def _power(claim: dict, finding: Finding, power: ClaimPower, family_size: int) -> list[str]:
+    """Power at this n and sd, and the smallest difference that would have been found."""
+    family = f"/{family_size}" if family_size > 1 else ""
+    chance = f"{percent(power.power)} (power of {_count(claim, finding)} at this sd and alpha = {ALPHA:g}{family})"
+    parts = {
+        PAPER: [f"Were that the true one, the test would pass with a chance of {chance}."],
+        NO_DIFFERENCE: [f"Were there no difference at all, the test would pass with a chance of {chance}."],
+        OBSERVED: [f"Were the observed effect the true one, the chance to find it would be {chance}; this restates p."],
+    }[power.at]
+    if power.detectable is not None:
+        parts.append(f"80 % power takes {_detectable(claim, power.detectable)}.")
+    return parts
+
+
+def _detectable(claim: dict, distance: float) -> str:
+    if claim.get("logarithmic"):
+        return f"a mean off the threshold by a factor of {number(math.exp(distance))} or more"
+    if claim["comparison"] == "threshold":
+        return f"a mean off the threshold by {number(distance)} or more"
+    return f"a true difference of {number(distance)} or more"
+
+
+def _count(claim: dict, finding: Finding) -> str:
+    return f"{finding.n} {_unit(claim)}{'s' if finding.n > 1 else ''}"
+
+
+def _unit(claim: dict) -> str:
+    return "run" if claim["comparison"] in ("value", "threshold") else "paired seed"
+
+
 def _estimate(claim: dict, finding: Finding) -> str:
     conditions, metric = claim["conditions"], claim["metric"]
     paired = claim["comparison"] not in ("value", "threshold")
     mean = "geometric mean" if claim.get("logarithmic") else "mean"
     what = f"{_difference(conditions)} in {metric}" if paired else f"{mean} {metric} of {conditions[0]}"
-    unit = "paired seed" if paired else "run"
-    count = f"{finding.n} {unit}{'s' if finding.n > 1 else ''}"
+    count = _count(claim, finding)
     kind = "95 % interval" if claim["comparison"] not in ("value", "difference") else "95 % prediction interval"
     if finding.low is not None:
         spread = f"{kind} {number(finding.low)} to {number(finding.high)}, {count}"
@@ -182,5 +223,5 @@ def _remedy(claim: dict, finding: Finding, needed: int | None) -> str:
             return f"Equal values say too little about the next one: {needed} runs would settle it."
         return "The interval is partly inside and partly outside the margin: more seeds narrow it."
     if needed is not None:
-        return f"About {needed} paired seeds would settle it at this effect and sd (80 % power)."
-    return "No number of paired seeds up to 10,000 would settle it at this effect and sd."
+        return f"About {needed} {_unit(claim)}s would settle it at this effect and sd (80 % power)."
+    return f"No number of {_unit(claim)}s up to 10,000 would settle it at this effect and sd."
