@@ -22,6 +22,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/core.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/pages.smk"
 include: "workflow/rules/track.smk"
 
 
@@ -40,6 +41,7 @@ rule all:
         COMPARISONS,
         scorecard_files(),
         figure_files("png"),
+        PAGES,
         mirror_files(),
     message:
         f"everything is there at scale {SCALE}"

@@ -35,7 +35,7 @@ def finished_project(root: Path, write_run: Callable[..., Path]) -> Project:
 
 def empty_project(root: Path) -> Project:
     """config/ and the workflow, no results; jobs of a condition."""
-    for part in ("config", "workflow"):
+    for part in ("config", "workflow", "docs"):
         shutil.copytree(ROOT / part, root / part)
     shutil.copy(ROOT / "Snakefile", root)
     scale = root / "config/scales/smoke.yaml"

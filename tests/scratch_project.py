@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "config", "src", "requirements.lock")
+PARTS = ("Snakefile", "workflow", "config", "docs", "src", "requirements.lock")
 # Two conditions, one of each paper, with two seeds.
 SMALL = ("scale=smoke", "conditions=[tc,v1]", "seeds=[0,1]", "tracking={enabled: false}")
 

@@ -40,6 +40,14 @@ def text(tmp_path) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
+def test_columns_without_any_entry_are_left_out(comparisons, info, tmp_path):
+    draw_threshold({"comparisons": comparisons.with_columns(paper_difference=None, paper_power=None)}, info,
+                   tmp_path / "table")  # fmt: skip
+    header = text(tmp_path)[0]
+    assert header[-1] == "n for 80 %"
+    assert "paper_difference" in pl.read_csv(tmp_path / "table.csv").columns
+
+
 def test_a_row_shows_estimates_beside_their_limits(comparisons, info, tmp_path):
     draw_threshold({"comparisons": comparisons}, info, tmp_path / "table")
     header, _, *rows = text(tmp_path)

@@ -46,6 +46,18 @@ def test_differences_pair_by_seed():
     assert final_differences(RUNS, [("dense", "et")]).is_empty()
 
 
+def test_every_seeds_difference_is_a_row_and_a_dot():
+    data = final_differences(RUNS, [("et-fallback", "et")])
+    seeds = data.filter(pl.col("kind") == "seed_difference").select("seed", "value").rows()
+    assert seeds == [(1, pytest.approx(-0.1)), (2, pytest.approx(-0.2))]
+    with style.styled():
+        _, axes = style.panels(width=4, height=2)
+        difference_panel(axes[0, 0], data, ["fallback"], [None])
+    look = style.condition_look("et-fallback", "expert_threshold")
+    (dots,) = (line for line in axes[0, 0].lines if line.get_marker() == look.marker)
+    assert list(dots.get_xdata()) == pytest.approx([-0.1, -0.2])
+
+
 def test_panels_name_their_rows_from_top_to_bottom():
     with style.styled():
         _, axes = style.panels(width=4, height=2, columns=2)

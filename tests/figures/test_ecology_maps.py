@@ -42,6 +42,7 @@ def test_a_step_aside_is_a_share_of_the_axis():
 
 def test_many_values_share_round_marks():
     assert round_marks(0.136, 2.18) == pytest.approx([0.2, 0.5, 1, 2])
+    assert round_marks(0.3, 1.0) == pytest.approx([0.3, 0.5, 0.7, 1])  # 1, 2 and 5 would leave two
     assert log_slots([0.1 * n for n in range(1, 21)]).marks == pytest.approx((0.1, 0.2, 0.5, 1, 2))
 
 

@@ -58,7 +58,7 @@ def test_every_figure_draws_all_its_files(collected, tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a-fig01-loss-curves", "a-table01", "b-dead-vs-e"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_redraw_the_same_bytes(collected, tmp_path, name):
     first, second = (draw_figure(name, FIGURES, "smoke", collected, tmp_path / run, ROOT) for run in ("a", "b"))
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from moe_replication.config.schema import read_yaml
-from moe_replication.figures import number_formats, style
+from moe_replication.figures import number_formats, style, typeset
 from moe_replication.figures.tables import complete_band, mean_band, of_paper
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +92,31 @@ def test_seed_points_show_every_seed_and_no_interval_at_one():
     dots = axes[0, 0].lines[-1]
     assert sorted(dots.get_ydata()) == [3.0, 4.0, 5.0]
     assert len(set(dots.get_xdata())) == 3
+
+
+def test_the_papers_values_are_open_markers_and_ours_are_filled():
+    with style.styled():
+        _, axes = style.panels(width=2, height=2)
+        style.seed_points(axes[0, 0], 0.0, [1.0, 2.0], style.CONDITION_LOOKS["et"])
+        style.paper_point(axes[0, 0], 0.0, 3.0, "D")
+        style.paper_line(axes[0, 0], 4.0, "paper")
+    low, high = axes[0, 0].get_ylim()
+    assert low < 1 < 4 < high  # a line across counts for the limits
+    *_, seeds, point, line = axes[0, 0].lines
+    assert seeds.get_markerfacecolor() == style.CONDITION_LOOKS["et"].colour
+    assert [open_marker.get_markerfacecolor() for open_marker in (point, line)] == ["none", "none"]
+    assert line.get_markevery() == [1]
+
+
+def test_tables_set_words_left_and_numbers_right(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda figure, data, out_base: drawn.append(figure))
+    cells = [["a", "3.1 ± 0.2", "[0.1, 2]", "softmax"], ["b", "not run", "> 10,000", "-"]]
+    with style.styled():
+        typeset.save_table(["condition", "loss", "ends", "rule"], cells, pl.DataFrame(), tmp_path / "table")
+    sides = {text.get_text(): text.get_ha() for text in drawn[0].axes[0].texts}
+    assert [sides[head] for head in ("condition", "loss", "ends", "rule")] == ["left", "right", "right", "left"]
+    assert (sides["not run"], sides["softmax"]) == ("right", "left")
 
 
 def test_saving_leaves_no_date_and_only_the_three_files(tmp_path):

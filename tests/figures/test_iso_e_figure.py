@@ -49,7 +49,7 @@ def test_a_panel_shows_every_run_the_band_and_the_papers_value(runs, quick):
     with style.styled():
         _, axes = style.panels(width=3, height=3)
         iso_e.level_panel(axes[0, 0], here, style.BLUE)
-    dots = [line for line in axes[0, 0].lines if line.get_marker() == "o"]
+    dots = [line for line in axes[0, 0].lines if line.get_marker() == "o" and line.get_markerfacecolor() != "none"]
     shown = sorted(value for line in dots for value in line.get_ydata())
     assert shown == sorted(here.filter(pl.col("kind") == "run")["value"])
     labels = [text.get_text() for text in axes[0, 0].get_xticklabels()]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-import uuid
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
@@ -21,19 +18,19 @@ from mlflow.entities import ViewType
 
 from moe_replication.tracking import store as store_module
 from moe_replication.tracking.mirror import mirror
+from moe_replication.tracking.readings import claims_on, verdict_counts
 from moe_replication.tracking.status import mirror_and_report
 
 A, B = "expert-threshold", "expert-ecology"
-SERVER = "MOE_MLFLOW_URI"
 
 
 def _counts(report) -> tuple[int, int, int]:
     return report.created, report.updated, report.unchanged
 
 
-def _stored(uri: str, paper: str, kind: str, view: int = ViewType.ACTIVE_ONLY, scale: str = "smoke") -> dict:
+def _stored(uri: str, paper: str, kind: str, view: int = ViewType.ACTIVE_ONLY) -> dict:
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(f"{paper}/{scale}")
+    experiment = client.get_experiment_by_name(f"{paper}/smoke")
     found = client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'", run_view_type=view)
     return {run.data.tags["mlflow.runName"]: run for run in found}
 
@@ -41,6 +38,10 @@ def _stored(uri: str, paper: str, kind: str, view: int = ViewType.ACTIVE_ONLY, s
 def _losses(project, condition: str) -> list[float]:
     runs = [run for run in project.runs if run.condition == condition]
     return [read_json(project.root / run.folder / "run.json")["metrics"]["val_loss"] for run in runs]
+
+
+def _claims(project) -> list[dict]:
+    return read_json(project.root / "results/smoke/scorecard.json")["claims"]
 
 
 def _check_run(project, uri: str) -> None:
@@ -52,8 +53,11 @@ def _check_run(project, uri: str) -> None:
     assert "Table 1" in tags["table"].split("; ")
     assert (tags["mirrored"], run.info.status, tags["run_key"]) == ("complete", "FINISHED", record["run"]["run_key"])
     assert run.data.metrics["val_loss"] == record["metrics"]["val_loss"]
-    assert run.data.params["routing.rule"] == "expert_threshold"
-    assert tags["mlflow.parentRunId"] == _stored(uri, A, "summary")["et over seeds"].info.run_id
+    assert (run.data.params["routing.rule"], run.data.params["Rule"]) == (
+        "expert_threshold",
+        record["settings"]["rule"],
+    )
+    assert tags["mlflow.parentRunId"] == _stored(uri, A, "summary")["et (n = 2)"].info.run_id
     history = MlflowClient(uri).get_metric_history(run.info.run_id, "curve/val_loss")
     assert sorted(point.step for point in history) == [10, 20]
     (data,) = run.inputs.dataset_inputs
@@ -63,31 +67,37 @@ def _check_run(project, uri: str) -> None:
     ecology = _stored(uri, B, "run")["v1 seed 0"]
     assert (ecology.data.tags["E"], "recipe" in ecology.data.tags) == ("0.5455", False)
     assert float(ecology.data.params["E"]) == pytest.approx(2.0 * 0.15 / 0.55)
+    assert {name: float(ecology.data.params[name]) for name in "THOB"} == {"T": 2.0, "H": 0.15, "O": 0.15, "B": 0.4}
 
 
 def _check_summary(project, uri: str) -> None:
     et, tc = _losses(project, "et"), _losses(project, "tc")
     differences = [a - b for a, b in zip(et, tc, strict=True)]
-    summary = _stored(uri, A, "summary")["et over seeds"]
+    summary = _stored(uri, A, "summary")["et (n = 2)"]
     metrics, tags = summary.data.metrics, summary.data.tags
     assert metrics["val_loss/mean"] == pytest.approx(sum(et) / 2)
     half = 12.7062 * abs(et[0] - et[1]) / 2  # t(0.975, 1) * |difference| / 2
-    assert metrics["val_loss/ci_high"] - metrics["val_loss/mean"] == pytest.approx(half, rel=1e-4)
-    assert metrics["Difference/val_loss/difference"] == pytest.approx(sum(differences) / 2)
+    assert metrics["val_loss/mean_high"] - metrics["val_loss/mean"] == pytest.approx(half, rel=1e-4)
+    assert metrics["Vs/val_loss/mean"] == pytest.approx(sum(differences) / 2)
     half = 12.7062 * abs(differences[0] - differences[1]) / 2
-    spread = metrics["Difference/val_loss/ci_high"] - metrics["Difference/val_loss/difference"]
+    spread = metrics["Vs/val_loss/mean_high"] - metrics["Vs/val_loss/mean"]
     assert spread == pytest.approx(half, rel=1e-4)
-    assert (metrics["Difference/val_loss/n"], metrics["Difference/val_loss/p_minimum"]) == (2, 0.5)
+    assert (metrics["Vs/val_loss/n"], metrics["Vs/val_loss/p_least"]) == (2, 0.5)
     assert (tags["baseline"], tags["seeds"]) == ("tc", "0, 1")
+    params = summary.data.params
+    assert params["routing.rule"] == "expert_threshold"
+    assert params["Value/val_loss"].startswith(f"{sum(et) / 2:.4f} [")
+    assert params["Vs/val_loss"].endswith("] vs tc, n = 2")
+    assert params["Verdicts"] == verdict_counts(claims_on(_claims(project), A, "et"))
     assert tags["claim.a-et-below-tc"] in ("reproduced", "contradicted", "inconclusive")
     assert tags["claim.a-et-below-dense"] == "untestable"
     assert "against tc, n = 2 paired seeds" in tags["mlflow.note.content"]
-    assert not [name for name in _stored(uri, A, "summary")["tc over seeds"].data.metrics if "Difference" in name]
+    assert not [name for name in _stored(uri, A, "summary")["tc (n = 2)"].data.metrics if name.startswith("Vs/")]
     client = MlflowClient(uri)
-    band = {name: client.get_metric_history(summary.info.run_id, f"curve/val_loss{name}") for name in ("", "/ci_low")}
+    band = {name: client.get_metric_history(summary.info.run_id, f"curve/val_loss{name}") for name in ("", "_low")}
     assert [point.step for point in band[""]] == [10, 20]
     assert band[""][-1].value == pytest.approx(sum(et) / 2)
-    assert band["/ci_low"][-1].value == pytest.approx(sum(et) / 2 - 12.7062 * abs(et[0] - et[1]) / 2, rel=1e-4)
+    assert band["_low"][-1].value == pytest.approx(sum(et) / 2 - 12.7062 * abs(et[0] - et[1]) / 2, rel=1e-4)
     assert "curves.png" in [item.path for item in client.list_artifacts(summary.info.run_id)]
 
 
@@ -143,7 +153,7 @@ def test_a_changed_record_replaces_its_run_and_summary_and_the_other_seed_moves_
     runs = _stored(uri, B, "run")
     assert runs["v1 seed 0"].data.metrics["dead_experts"] == 7.0
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {after}
-    old = _stored(uri, B, "summary", ViewType.DELETED_ONLY)["v1 over seeds"].info
+    old = _stored(uri, B, "summary", ViewType.DELETED_ONLY)["v1 (n = 2)"].info
     assert old.run_id == before
     assert not list((results / "mlflow-artifacts").rglob(f"*{before}*/**/*.png"))
     assert list((results / "mlflow-artifacts").rglob(f"*{after}*/**/*.png"))
@@ -226,32 +236,3 @@ def test_usage_reports_are_off():
     from mlflow.telemetry.utils import is_telemetry_disabled
 
     assert is_telemetry_disabled()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(SERVER not in os.environ, reason=f"give a tracking server, say one with PostgreSQL, in {SERVER}")
-def test_a_tracking_server_holds_the_same(project):
-    """The scale has a name of its own: a server is shared, and SQLite's tests say smoke."""
-    uri, name = os.environ[SERVER], f"test-{uuid.uuid4().hex[:8]}"
-    (project.root / "results" / "smoke").rename(project.root / "results" / name)
-    for path in (project.root / "results" / name).rglob("run.json"):
-        record = read_json(path)
-        record["run"]["scale"] = name
-        write_json(path, record)
-    project = dataclasses.replace(project, scale=dataclasses.replace(project.scale, name=name))
-    client = MlflowClient(uri)
-    try:
-        report = mirror(project, uri)
-        assert _counts(report) == (9, 0, 0)
-        summary = client.get_run(report.summaries[f"{A}/et"]["run"])
-        assert summary.data.metrics["Difference/val_loss/n"] == 2
-        assert "curves.png" in [item.path for item in client.list_artifacts(summary.info.run_id)]
-        children = _stored(uri, A, "run", scale=name)
-        assert children["et seed 0"].data.tags["mlflow.parentRunId"] == summary.info.run_id
-        assert report.claims["a-et-below-tc"]["compare"].startswith(uri.rstrip("/") + "/#/compare-runs?")
-        assert _counts(mirror(project, uri)) == (0, 0, 9)
-    finally:
-        for paper in (A, B):
-            found = client.get_experiment_by_name(f"{paper}/{name}")
-            if found is not None:
-                client.delete_experiment(found.experiment_id)

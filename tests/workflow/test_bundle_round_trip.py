@@ -97,6 +97,7 @@ def test_report_from_a_bundle_needs_no_torch_and_gives_equal_numbers(finished, b
     snakemake = ("snakemake", "--workflow-profile", "workflow/profiles/default", "--cores", "2")
     call(finished.root, "moe-replication", "import", str(bundle), "--into", str(fresh))
     call(fresh, *snakemake)
+    assert (fresh / "results/smoke/pages/checklist.html").exists()
     call(fresh, *snakemake, "--report", "report.html")
     assert (fresh / "report.html").stat().st_size > 100_000
     assert not (fresh / "data/tokens").exists()

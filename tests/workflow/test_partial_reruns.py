@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 # What follows on a run of tc: its probes, every table, every figure.
 AFTER_TRAINING = {
-    "collect": 1, "compare": 1, "claims": 1, "probe_expert_threshold_tc_seed_0_1": 1, "collect_probes": 1,
+    "collect": 1, "compare": 1, "claims": 1, "probe_expert_threshold_tc_seed_0_1": 1, "collect_probes": 1, "pages": 1,
     **{f"figures_{figure.module}": 1 for figure in load_project(ROOT).figures.values()},
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_touched_figure_module_and_caption_run_nothing(project):
 def test_edited_figure_module_draws_its_figures_and_trains_nothing(project):
     first_line = "from __future__ import annotations\n"
     project.edit("src/moe_replication/figures/cutoff.py", first_line, first_line + "SPOILED = 1\n")
-    assert project.planned() == {"figures_cutoff": 1}
+    assert project.planned() == {"figures_cutoff": 1, "pages": 1}
 
 
 def test_edited_probe_probes_again_and_trains_nothing(project):

@@ -52,6 +52,7 @@ def test_smoke_scale_from_data_to_report(tmp_path, finished):
     for name, figure in drawn.items():
         assert all((figures / f"{name}.{suffix}").stat().st_size > 0 for suffix in figure.suffixes), name
     assert len(list(figures.glob("*.png"))) == len(drawn)
+    assert len(list((results / "pages").glob("*.html"))) == 6
     mirrored = read_json(results / "mirror.json")
     assert "failed" not in mirrored
     assert mirrored["created"] >= len(conditions)

@@ -16,6 +16,7 @@ from moe_replication.config.needs import EMBEDDED_TEXT
 from moe_replication.config.probe import probe_folder
 from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
+from moe_replication.report.sections import PAGES_CODE, SCORECARD_CODE, letters, page_file, page_names, sections
 from moe_replication.tracking import LAST_FAILURE
 
 try:
@@ -28,6 +29,9 @@ RESULTS = f"results/{SCALE}"
 FIGURES = f"figures/{SCALE}"
 LOGS = f"logs/{SCALE}"
 DATA = PROJECT.data_folder
+# Paper -> letter; section of the report -> its category there.
+LETTERS = letters(PROJECT)
+SECTIONS = sections(LETTERS)
 
 
 wildcard_constraints:

@@ -18,7 +18,8 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
             [
                 report(
                     f"{FIGURES}/{name}.{kind}",
-                    category=f"Figures, paper {name[0].upper()}",
+                    category=SECTIONS["figures"],
+                    subcategory=f"Paper {name[0].upper()}",
                     caption=f"../report/{name}.rst",
                     labels={"figure": name, "form": FORMS[kind]},
                 )

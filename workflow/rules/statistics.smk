@@ -1,6 +1,6 @@
 """From run records to tables, comparisons and verdicts."""
 
-TABLES = [f"{RESULTS}/{name}.parquet" for name in ("runs", "curves", "experts")]
+TABLES = [f"{RESULTS}/{name}.parquet" for name in ("runs", "curves", "experts", "registered-claims")]
 COMPARISONS = [f"{RESULTS}/{name}.parquet" for name in ("summary", "comparisons")]
 
 
@@ -8,7 +8,7 @@ rule collect:
     input:
         run_files(),
     output:
-        report(TABLES[0], category="Tables", caption="../report/tables.rst", labels={"table": "runs"}),
+        report(TABLES[0], category=SECTIONS["tables"], caption="../report/tables.rst", labels={"table": "runs"}),
         TABLES[1:],
     log:
         f"{LOGS}/collect.log",
@@ -53,13 +53,13 @@ rule claims:
         f"{RESULTS}/scorecard.json",
         report(
             f"{RESULTS}/scorecard.md",
-            category="Verdicts",
+            category=SECTIONS["scorecard"],
             caption="../report/scorecard.rst",
             labels={"form": "text"},
         ),
         report(
             f"{RESULTS}/scorecard.html",
-            category="Verdicts",
+            category=SECTIONS["scorecard"],
             caption="../report/scorecard.rst",
             labels={"form": "page"},
         ),
@@ -68,7 +68,7 @@ rule claims:
     params:
         scale=SCALE,
         mixed=PROJECT.pool_mixed_versions,
-        code=code_version("statistics"),
+        code=code_version(*SCORECARD_CODE),
     message:
         "judge the claims"
     shell:

@@ -23,7 +23,8 @@ from moe_replication.files import read_json, write_json, write_text
 from moe_replication.statistics.collect import read_record
 
 NEW, REPLACED, UNCHANGED = "new", "replaced", "unchanged"
-WORKFLOW = ("Snakefile", "workflow")
+# What the DAG needs besides config/; the discrepancies are a page of the report.
+WORKFLOW = ("Snakefile", "workflow", "docs/discrepancies.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def import_runs(project: Project, bundle: Bundle, replace: bool) -> list[str]:
 
 
 def make_project(bundle: Bundle, source: Path, folder: Path) -> None:
-    """A new project folder: the workflow of `source`, the bundle's config/ and the settings of its manifest.
+    """A new project folder: workflow and discrepancies of `source`, config/ and settings of the bundle.
 
     BadInput when the folder is not empty or the settings break the schema.
     """
@@ -82,6 +83,7 @@ def make_project(bundle: Bundle, source: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part in WORKFLOW:
         copy = shutil.copytree if (source / part).is_dir() else shutil.copy
+        (folder / part).parent.mkdir(exist_ok=True)
         copy(source / part, folder / part)
     for name, content in bundle.contents.items():
         if name.startswith("config/"):

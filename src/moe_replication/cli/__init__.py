@@ -10,13 +10,14 @@ import sys
 import typer
 from rich.console import Console
 
-from moe_replication.cli import bundles, prepare, results, runs, why
+from moe_replication.cli import bundles, pages, prepare, results, runs, why
 from moe_replication.errors import BadInput, TrainingDiverged
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(prepare.commands, name="prepare")
 app.add_typer(runs.commands)
 app.add_typer(results.commands)
+app.add_typer(pages.commands)
 app.add_typer(bundles.commands)
 app.add_typer(why.commands)
 

@@ -1,4 +1,4 @@
-"""What `moe-replication compare A B` prints: two conditions over paired seeds, and where MLflow shows them."""
+"""What `moe-replication compare A B` prints: two conditions over paired seeds, claims on them, and where MLflow is."""
 
 from __future__ import annotations
 
@@ -10,29 +10,57 @@ from moe_replication.files import read_json
 from moe_replication.statistics.collect import read_runs
 from moe_replication.statistics.pairs import PairedDifference, common_paper, paired_differences
 from moe_replication.tracking.links import comparison
+from moe_replication.tracking.readings import claim_conditions
+
+FEW = 8  # conditions of a claim whose address is short enough for a terminal
 
 
 def pair_table(results: Path, first: str, second: str, metric: str | None) -> tuple[Table, str]:
-    """The table of differences of two conditions of results/{scale}, and the line below it; BadInput as its parts."""
+    """The table of differences of two conditions of results/{scale}, and the lines below it; BadInput as its parts."""
     runs = read_runs(results / "runs.parquet")
     paper = common_paper(runs, first, second)
     table = Table(title=f"{first} minus {second}, paired seeds, 95 % t interval ({paper}, {results.name})")
     for column in ("metric", first, second, "difference", "interval", "exact p", "smallest p", "n", "note"):
-        table.add_column(column, justify="left" if column in ("metric", "note") else "right")
+        text = column in ("metric", "note")
+        table.add_column(column, justify="left" if text else "right", no_wrap=column not in (first, second, "note"))
     for row in paired_differences(runs, paper, first, second, metric):
         table.add_row(*_cells(row))
-    return table, comparison_line(results, paper, (first, second))
+    pair = (first, second)
+    return table, "\n".join([comparison_line(results, paper, pair), *claim_lines(results, paper, pair)])
 
 
 def comparison_line(results: Path, paper: str, conditions: tuple[str, ...]) -> str:
     """Address of the MLflow page that compares the summary runs, or how to get one."""
-    path = results / "mirror.json"
-    status = read_json(path) if path.is_file() else {}
+    status = _read(results / "mirror.json")
     found = [status.get("summaries", {}).get(f"{paper}/{name}") for name in conditions]
     if None in found:
         return f"MLflow: not mirrored yet; run moe-replication track --scale {results.name}"
     page = comparison(found[0]["experiment"], [run["run"] for run in found])
     return f"MLflow (make ui SCALE={results.name}): {status['address']}{page}"
+
+
+def claim_lines(results: Path, paper: str, pair: tuple[str, str]) -> list[str]:
+    """Claims that name both conditions: the finding of those on just these two, the page of those on a few more."""
+    claims = _read(results / "scorecard.json").get("claims", [])
+    pages = _read(results / "mirror.json").get("claims", {})
+    on_pair, on_few, on_many = [], [], []
+    for claim in claims:
+        named = set(claim_conditions(claim)) if claim["paper"] == paper else set()
+        page = pages.get(claim["id"], {}).get("compare")
+        if named == set(pair):
+            on_pair.append(f"  {claim['id']}: {claim['sentence']}")
+        elif named > set(pair) and page and len(named) <= FEW:
+            on_few.append(f"  {claim['id']}: {page}")
+        elif named > set(pair):
+            on_many.append(claim["id"])
+    lines = ["Claims on this pair:", *on_pair] if on_pair else []
+    lines += ["Claims on these and further conditions:", *on_few] if on_few else []
+    many = f"Further claims, with links in {results / 'mirror.json'}: {', '.join(on_many)}"
+    return [*lines, many] if on_many else lines
+
+
+def _read(path: Path) -> dict:
+    return read_json(path) if path.is_file() else {}
 
 
 def _cells(row: PairedDifference) -> tuple[str, ...]:

@@ -96,18 +96,23 @@ def claims(scale: Scale = None, overrides: Overrides = None) -> None:
     Example: moe-replication claims --scale demo
     """
     from moe_replication.config.analysis import analysis_settings
+    from moe_replication.files import write_text
+    from moe_replication.report.scorecard_page import scorecard_page
+    from moe_replication.report.scorecard_text import scorecard_text
     from moe_replication.statistics.collect import read_runs
     from moe_replication.statistics.compare import refuse_mixed
     from moe_replication.statistics.scorecard import write_scorecard
 
     project = read_project(scale, overrides)
+    results, named = results_folder(project), project.scale
     if not project.pool_mixed_versions:
-        refuse_mixed(read_runs(results_folder(project) / "runs.parquet"))
-    named, analysis = project.scale, analysis_settings(project.root)
-    card = write_scorecard(results_folder(project), project.claims, named.name, analysis, named.description)
-    verdicts = [claim["verdict"] for claim in card["claims"]]
-    totals = ", ".join(f"{verdicts.count(name)} {name}" for name in sorted(set(verdicts)))
-    say(f"judged {len(verdicts)} claims ({totals}): {results_folder(project)}/scorecard.html")
+        refuse_mixed(read_runs(results / "runs.parquet"))
+    card = write_scorecard(results, project.claims, named.name, analysis_settings(project.root), named.description)
+    write_text(results / "scorecard.md", scorecard_text(card))
+    write_text(results / "scorecard.html", scorecard_page(card))
+    totals = ", ".join(f"{count} {verdict}" for verdict, count in card["totals"].items() if count)
+    edits = f", {len(card['claims_edited'])} edited after training" if card["claims_edited"] else ""
+    say(f"judged {len(card['claims'])} claims ({totals}{edits}): {results}/scorecard.html")
 
 
 @commands.command()
@@ -164,7 +169,7 @@ def ui(
     Example: moe-replication ui --scale demo
     """
     from moe_replication.tracking import TrackingError
-    from moe_replication.tracking.links import HOST, base_address, default_uri
+    from moe_replication.tracking.links import EXPERIMENTS, HOST, base_address, default_uri
     from moe_replication.tracking.live import follow as follow_logs
     from moe_replication.tracking.server import serve
 
@@ -175,7 +180,7 @@ def ui(
         return
     try:
         with serve(uri, results_folder(project), port) as server, contextlib.suppress(KeyboardInterrupt):
-            say(f"the runs of {project.scale.name} are at http://{HOST}:{port}")
+            say(f"the runs of {project.scale.name} are at http://{HOST}:{port}{EXPERIMENTS}")
             follow_logs(project, uri, say)
             server.wait()
     except TrackingError as error:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from moe_replication.figures import style
 from moe_replication.figures.ecology_runs import ecology_runs, set_look, set_order, set_title, with_means
@@ -69,8 +68,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         for ax, name in zip(axes[:, 0], sets, strict=True):
             panel(ax, data.filter(pl.col("dataset") == name))
         axes[-1, 0].set_xlabel("test accuracy at the end of training (%)")
-        mean = Line2D([], [], marker="|", linestyle="none", color=style.GREY, label="mean, 95 % interval")
-        handles = [style.legend_dot("one run", size=3.6), mean]
+        handles = [style.legend_dot("one run", size=3.6), style.legend_mean(horizontal=True)]
         if "paper" in data["source"]:
             handles.append(style.legend_dot("paper's value", open_marker=True))
         style.legend_on_top(figure, handles)

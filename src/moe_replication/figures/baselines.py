@@ -47,11 +47,12 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         value_panel(axes[0, 0], data.filter(pl.col("kind") == "run"), paper if info.scale == "paper" else {})
         style.panel_letter(axes[0, 0], "a", "final loss")
         names = differences["condition"].to_list()
-        counts = [f"{name} (n = {n})" for name, n in differences.select("condition", "n").iter_rows()]
+        counts = [style.condition_label(title, [n]) for title, n in differences.select("title", "n").iter_rows()]
         gains = [paper[name] - paper[OWN] if name in paper and OWN in paper else None for name in names]
-        difference_panel(axes[0, 1], differences, counts, gains)
+        difference_panel(axes[0, 1], data, counts, gains)
         axes[0, 1].set_xlabel("loss minus ET's (nats / token)")
         style.panel_letter(axes[0, 1], "b", "minus ET, paired by seed")
-        handles = [style.legend_dot("one run"), style.legend_dot("paper's value", open_marker=True)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        handles = [style.legend_dot("one seed"), style.legend_mean(horizontal=True)]
+        handles.append(style.legend_dot("paper's value", open_marker=True))
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         style.save(figure, data, out_base)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from moe_replication.figures import style
 from moe_replication.figures.curves import step_axis
@@ -63,11 +65,19 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         if data.is_empty():
             return style.save_empty(f"no EC, ET or loss-free runs of paper A at scale {info.scale}", OUT, out_base)
         names = [name for name in QUANTITIES if name in data["condition"]]
-        figure, axes = style.panels(width=style.DOUBLE, height=2.6, columns=len(names))
+        figure, axes = style.panels(width=style.DOUBLE, height=2.8, columns=len(names))
         for ax, letter, name in zip(axes[0], "abc", names, strict=False):
             rows = data.filter(pl.col("condition") == name)
             panel(ax, rows)
             ax.set_ylabel(QUANTITIES[name][1])
             counts = rows.filter(pl.col("expert").is_null())["n"].to_list()
             style.panel_letter(ax, letter, style.condition_label(rows["title"][0], counts))
+        style.legend_on_top(figure, _legend())
         style.save(figure, data, out_base)
+
+
+def _legend() -> list[Line2D | Patch]:
+    mean = Line2D([], [], color=style.GREY, linewidth=1.8, label="mean over experts and seeds")
+    band = Patch(color=style.GREY, alpha=0.2, label="95 % interval")
+    expert = Line2D([], [], color=style.GREY, alpha=0.5, linewidth=0.6, label="one expert of the first seed")
+    return [mean, band, expert]

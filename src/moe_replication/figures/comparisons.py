@@ -105,7 +105,9 @@ def _draw(comparisons: pl.DataFrame, paper: str, info: FigureInfo, out_base: Pat
         if data.is_empty():
             return save_empty_table(f"no condition ran beside its baseline at scale {info.scale}",
                                     list(COMPARISONS), out_base)  # fmt: skip
-        save_table(HEADER, [_cells(row) for row in data.iter_rows(named=True)], data, out_base)
+        cells = [_cells(row) for row in data.iter_rows(named=True)]
+        shown = [place for place in range(len(HEADER)) if any(row[place] != "-" for row in cells)]
+        save_table([HEADER[n] for n in shown], [[row[n] for n in shown] for row in cells], data, out_base)
 
 
 def _cells(row: dict) -> list[str]:

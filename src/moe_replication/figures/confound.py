@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from moe_replication.figures import style
-from moe_replication.figures.differences import FINAL, final_differences, final_interactions, final_values, interval
+from moe_replication.figures.differences import FINAL, final_differences, final_interactions, final_values, pair_points
 from moe_replication.figures.paper_values import reported
 from moe_replication.figures.style import FigureInfo
 
@@ -71,10 +71,11 @@ def loss_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> None:
 def difference_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> None:
     """EC and ET minus TC by group, paired by seed; the paper's differences in the group of the released code."""
     for slot, (name, cells) in enumerate(GROUPS.items()):
-        group = data.filter((pl.col("kind") == "difference") & (pl.col("storage") == name.replace("\n", " ")))
+        group = data.filter(pl.col("storage") == name.replace("\n", " "))
+        differences = group.filter(pl.col("kind") == "difference")
         for shift, condition, look in zip((-0.15, 0.15), cells[1:], _looks()[1:], strict=True):
-            for row in group.filter(pl.col("condition") == condition).iter_rows(named=True):
-                style.estimate_point(ax, slot + shift, interval(row), look)
+            for row in differences.filter(pl.col("condition") == condition).iter_rows(named=True):
+                pair_points(ax, slot + shift, group, row, look, horizontal=False)
             if name in RELEASED and {condition, "tc-aux"} <= set(paper):
                 style.paper_point(ax, slot + shift + 0.13, paper[condition] - paper["tc-aux"], look.marker)
     ax.axvline(len(STORAGES) - 0.5, color=style.GREY, linewidth=0.7)
@@ -92,11 +93,11 @@ def interaction_panel(ax: Axes, data: pl.DataFrame) -> None:
     for slot, (rule, look) in enumerate(zip(list(RULES)[1:], _looks()[1:], strict=True)):
         names.append(rule.split(",")[0])
         for row in chosen.filter(pl.col("condition") == STORAGES["Muon,\nper expert"][slot + 1]).iter_rows(named=True):
-            style.estimate_point(ax, slot, interval(row), look)
+            pair_points(ax, slot, data, row, look, horizontal=False)
     _zero_line(ax)
     _group_axis(ax, names)
     ax.set_xlabel(f"gap to TC, {style.seeds_text(chosen['n'].to_list())}")
-    ax.set_ylabel("gap per expert minus concatenated")
+    ax.set_ylabel("gap per expert\nminus concatenated")
 
 
 def _zero_line(ax: Axes) -> None:
@@ -133,6 +134,6 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         style.panel_letter(axes[1, 1], "c", "does storage\nchange the gap?")
         handles = [top.plot([], [], look.marker, color=look.colour, label=rule)[0]
                    for rule, look in zip(RULES, _looks(), strict=True)]  # fmt: skip
-        handles.append(style.legend_dot("paper's value", open_marker=True))
+        handles += [style.legend_mean(), style.legend_dot("paper's value", open_marker=True)]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         style.save(figure, data, out_base)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
@@ -83,8 +82,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         top = data.filter(pl.col("source") == "run")["value"].max()
         axes[0, 0].set_xlim(-0.06 * max(top, 4.0), 1.08 * max(top, 4.0))
         figure.supxlabel("dead experts at the end of training", fontsize=8)
-        mean = Line2D([], [], marker="|", linestyle="none", color=style.GREY, label="mean, 95 % interval")
-        style.legend_on_top(figure, [style.legend_dot("one run", size=3.6), mean])
+        style.legend_on_top(figure, [style.legend_dot("one run", size=3.6), style.legend_mean(horizontal=True)])
         style.save(figure, data, out_base)
 
 

@@ -8,9 +8,10 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from moe_replication.figures import style
+from moe_replication.figures.style import Look
 from moe_replication.figures.tables import THRESHOLD, of_paper
-from moe_replication.statistics.compare import paired, seed_values
-from moe_replication.statistics.intervals import Interval, mean_interval, paired_interval
+from moe_replication.statistics.compare import seed_values
+from moe_replication.statistics.intervals import Interval, mean_interval
 
 FINAL = {
     "kind": pl.String,
@@ -39,32 +40,50 @@ def final_values(runs: pl.DataFrame, conditions: Sequence[str], metric: str = "v
 
 
 def final_differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]], metric: str = "val_loss") -> pl.DataFrame:
-    """One row of kind `difference` per (condition, baseline), over the seeds that both have (columns of FINAL)."""
-    names = {name: (title, rule) for name, title, rule in _present(runs, [pair[0] for pair in pairs])}
+    """Per (condition, baseline) one row of kind `difference` and one of kind `seed_difference` per seed that both have.
+
+    Columns of FINAL.
+    """
+    names = {name: (name, title, rule) for name, title, rule in _present(runs, [pair[0] for pair in pairs])}
     rows = []
     for condition, baseline in pairs:
-        first, second = paired(*(seed_values(runs, THRESHOLD, name, metric) for name in (condition, baseline)))
-        if first:
-            estimate = _estimate(paired_interval(first, second))
-            rows.append(("difference", condition, baseline, *names[condition], None, *estimate))
+        first, second = (seed_values(runs, THRESHOLD, name, metric) for name in (condition, baseline))
+        found = {seed: value - second[seed] for seed, value in first.items() if seed in second}
+        if found:
+            rows += _paired("difference", found, names[condition], baseline)
     return pl.DataFrame(rows, schema=FINAL, orient="row")
 
 
 def final_interactions(
     runs: pl.DataFrame, quadruples: Sequence[tuple[str, str, str, str]], metric: str = "val_loss"
 ) -> pl.DataFrame:
-    """One row of kind `interaction` per (a, b, c, d): (a - b) - (c - d) over the seeds that all four have.
+    """Per (a, b, c, d) one row of kind `interaction`, and one of kind `seed_interaction` per seed that all four have.
 
-    `condition` and `baseline` are a and b (columns of FINAL).
+    The value is (a - b) - (c - d); `condition` and `baseline` are a and b (columns of FINAL).
     """
-    names = {name: (title, rule) for name, title, rule in _present(runs, [four[0] for four in quadruples])}
+    names = {name: (name, title, rule) for name, title, rule in _present(runs, [four[0] for four in quadruples])}
     rows = []
     for four in quadruples:
-        columns = paired(*(seed_values(runs, THRESHOLD, name, metric) for name in four))
-        if columns[0]:
-            gaps = [[x - y for x, y in zip(*pair, strict=True)] for pair in (columns[:2], columns[2:])]
-            rows.append(("interaction", *four[:2], *names[four[0]], None, *_estimate(paired_interval(*gaps))))
+        a, b, c, d = (seed_values(runs, THRESHOLD, name, metric) for name in four)
+        shared = [seed for seed in a if seed in b and seed in c and seed in d]
+        if shared:
+            found = {seed: (a[seed] - b[seed]) - (c[seed] - d[seed]) for seed in shared}
+            rows += _paired("interaction", found, names[four[0]], four[1])
     return pl.DataFrame(rows, schema=FINAL, orient="row")
+
+
+def _paired(kind: str, values: dict[int, float], names: tuple[str, str, str], baseline: str) -> list[tuple]:
+    condition, title, rule = names
+    label = (condition, baseline, title, rule)
+    seeds = [(f"seed_{kind}", *label, seed, 1, value, None, None) for seed, value in values.items()]
+    return [(kind, *label, None, *_estimate(mean_interval(list(values.values())))), *seeds]
+
+
+def pair_points(ax: Axes, position: float, data: pl.DataFrame, row: dict, look: Look, *, horizontal: bool) -> None:
+    """Every seed, mean and interval of the pair in `row`, of kind `difference` or `interaction`, out of `data`."""
+    same = (pl.col("condition") == row["condition"]) & (pl.col("baseline") == row["baseline"])
+    values = data.filter(same & (pl.col("kind") == f"seed_{row['kind']}"))["value"].to_list()
+    style.seed_points(ax, position, values, look, horizontal=horizontal, jitter=0.05)
 
 
 def interval(row: dict) -> Interval:
@@ -88,13 +107,13 @@ def value_panel(ax: Axes, data: pl.DataFrame, reported: dict[str, float]) -> Non
 
 
 def difference_panel(ax: Axes, data: pl.DataFrame, labels: Sequence[str], reported: Sequence[float | None]) -> None:
-    """One interval per row of `data`, the first on top; `reported` are the paper's differences of the same rows."""
-    height = data.height
-    for number, (row, value) in enumerate(zip(data.iter_rows(named=True), reported, strict=True)):
+    """Every pair of `data` in a line, the first on top; `reported` are the paper's differences of the same pairs."""
+    pairs = data.filter(pl.col("kind") == "difference")
+    for number, (row, value) in enumerate(zip(pairs.iter_rows(named=True), reported, strict=True)):
         look = style.condition_look(row["condition"], row["rule"])
-        style.estimate_point(ax, height - 1 - number, interval(row), look, horizontal=True)
+        pair_points(ax, pairs.height - 1 - number, data, row, look, horizontal=True)
         if value is not None:
-            style.paper_point(ax, value, height - 1 - number, look.marker)
+            style.paper_point(ax, value, pairs.height - 1 - number, look.marker)
     _named_rows(ax, list(reversed(labels)))
     ax.axvline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
 

@@ -14,15 +14,16 @@ from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.ecology_runs import ecology_runs, paper_rows, share_text
-from moe_replication.figures.style import FigureInfo
+from moe_replication.figures.style import FigureInfo, Look
 from moe_replication.figures.tables import ECOLOGY, complete_band, of_paper
 
 EXPERTS = ("condition", "seed", "epoch", "layer", "expert", "tier", "usage")
 USAGE_OUT = ("condition", "seed", "epoch", "expert", "tier", "usage")
-SHARE_OUT = ("condition", "epoch", "tier", "experts", "n", "mean", "ci_low", "ci_high")
+SHARE_OUT = ("condition", "seed", "epoch", "tier", "experts", "n", "mean", "ci_low", "ci_high")
 # One condition per question: sufficiency, low E, the hard task, its ablation, more experts, language.
 HEATMAPS = ("v1", "v3-e0.30", "v6", "v6-no-balance", "v8-32-experts", "l1")
 USAGE_FLOOR = 0.001  # lower shares are drawn as this one
+APART = 0.18  # from one tier's final shares to the next, as a share of the training time
 TIER_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
 
 
@@ -90,7 +91,7 @@ def draw_usage(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
 
 
 def share_data(experts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """Mean share of each tier per epoch with 95 % t interval over seeds.
+    """Mean share of each tier per epoch with 95 % t interval over seeds, and every seed's at its last epoch.
 
     Of the conditions of the paper's own rows that have more than one tier.
     """
@@ -104,25 +105,29 @@ def share_data(experts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
         pl.col("usage").mean(), pl.col("experts").first()
     )
     shares = shares.filter(pl.col("tier").n_unique().over("condition") > 1)
-    return complete_band(shares, ["condition", "tier", "experts"], "epoch", "usage").select(SHARE_OUT)
+    band = complete_band(shares, ["condition", "tier", "experts"], "epoch", "usage")
+    ends = band.group_by("condition").agg(pl.col("epoch").max())
+    last = shares.join(ends, on=["condition", "epoch"], how="semi").sort("condition", "tier", "seed")
+    both = pl.concat([band, last.rename({"usage": "mean"}).with_columns(n=pl.lit(1, pl.Int64))], how="diagonal")
+    return both.select(SHARE_OUT)
 
 
 def share_panel(ax: Axes, data: pl.DataFrame, title: str) -> None:
-    """Stacked shares of one condition; on the right each tier's final share with its interval."""
-    epochs = data["epoch"].unique().sort()
-    tiers = data["tier"].unique().sort().to_list()
-    frames = [data.filter(pl.col("tier") == tier).sort("epoch") for tier in tiers]
+    """Stacked mean shares of one condition; on the right each tier's final share by seed, with mean and interval."""
+    means = data.filter(pl.col("seed").is_null())
+    epochs = means["epoch"].unique().sort()
+    tiers = means["tier"].unique().sort().to_list()
+    frames = [means.filter(pl.col("tier") == tier).sort("epoch") for tier in tiers]
     colours = [tier_colour(tier) for tier in tiers]
     ax.stackplot(epochs, [frame["mean"] for frame in frames], colors=colours, alpha=0.75, linewidth=0)
     span = max(epochs.max() - epochs.min(), 1.0)
-    for number, frame in enumerate(frames):
-        last = frame.row(-1, named=True)
-        half = None if last["ci_high"] is None else last["ci_high"] - last["mean"]
-        x = epochs.max() + span * (0.06 + 0.07 * number)
-        ax.errorbar(x, last["mean"], yerr=half, fmt="o", markersize=3, color=colours[number], capsize=1.5)
+    for number, (tier, colour) in enumerate(zip(tiers, colours, strict=True)):
+        seeds = data.filter(pl.col("seed").is_not_null() & (pl.col("tier") == tier))["mean"].to_list()
+        x = epochs.max() + span * (0.13 + APART * number)
+        style.seed_points(ax, x, seeds, Look(colour=colour, marker="o"), jitter=0.01 * span)
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 0.5, 1])
-    ax.set_xlim(epochs.min(), epochs.max() + span * 0.32)
+    ax.set_xlim(epochs.min(), epochs.max() + span * (0.08 + APART * len(tiers)))
     ax.set_xticks([epochs.min(), epochs.max()])
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_title(title, loc="left", fontsize=7)
@@ -151,6 +156,5 @@ def draw_shares(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Pat
         figure.supylabel("share of top-1 routing", fontsize=8)
         tiers = data["tier"].unique().sort().to_list()
         handles = [Patch(color=tier_colour(tier), alpha=0.75, label=f"tier {tier}") for tier in tiers]
-        final = style.legend_dot("final, 95 % interval", size=3)
-        style.legend_on_top(figure, [*handles, final])
+        style.legend_on_top(figure, [*handles, style.legend_dot("one seed at the end"), style.legend_mean()])
         style.save(figure, data, out_base)

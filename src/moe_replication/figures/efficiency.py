@@ -153,13 +153,14 @@ def ratio_panel(ax: Axes, data: pl.DataFrame, values: pl.DataFrame) -> None:
     for value in of_metric(values, "token_ratio")["value"]:
         label = f"paper, d20: {value:g}"
         style.paper_line(ax, value, label)
-        ax.text(0.99, value, label, transform=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=6.2)
+        above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "fontsize": 6.2}
+        ax.annotate(label, (0.99, value), xycoords=ax.get_yaxis_transform(), **above)
     ax.axhline(1.0, color=style.BLACK, linewidth=0.8)
     ax.margins(y=0.25 if data["ratio"].is_null().all() else 0.1)
     ax.set_xticks(range(len(labels)), labels)
     ax.set_xlim(-0.6, max(len(labels), 1) - 0.4)
     ax.grid(False, axis="x")
-    ax.set_ylabel("baseline's tokens over ET's at equal loss")
+    ax.set_ylabel("baseline's tokens over ET's\nat equal loss")
 
 
 def law_panel(ax: Axes, laws: pl.DataFrame, parameter: str, order: list[str]) -> None:

@@ -118,8 +118,8 @@ def roc_panel(ax: Axes, data: pl.DataFrame, *, beside: bool) -> None:
         if name in ONE_CUT:  # mostly the same point: a ring around the star
             line |= {"marker": look.marker, "markersize": 7 if name == RULE else 10.5, "zorder": 4}
             line |= {"markerfacecolor": look.colour if name == RULE else "none"}
-        ax.plot(*here.get_columns(), **line, label=f"{name}, {scores[name]:.2f}")
-    legend = {"title": "AUC", "title_fontsize": 6.5, "fontsize": 6.5, "labelspacing": 0.25}
+        ax.plot(*here.get_columns(), **line, clip_on=name not in ONE_CUT, label=f"{name}, {scores[name]:.2f}")
+    legend = {"title": "AUC", "title_fontsize": 6.5, "fontsize": 6.5, "labelspacing": 0.4}
     place = ("center left", (1.02, 0.5)) if beside else ("upper center", (0.5, -0.32))
     ax.legend(loc=place[0], bbox_to_anchor=place[1], **legend)
 
@@ -152,9 +152,8 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
         for column, name in zip(axes if beside else axes.T, sets, strict=True):
             here = data.filter(pl.col("test_set") == name)
             scores = here.filter(pl.col("kind") == "score")
-            column[0].set_title(
-                _title(scores.row(by_predicate=pl.col("predictor") == LOG_E, named=True)), loc="left", fontsize=7
-            )
+            first = scores.row(by_predicate=pl.col("predictor") == LOG_E, named=True)
+            column[0].set_title(_title(first, 80 if beside else 27), loc="left", fontsize=7)
             roc_panel(column[0], here, beside=beside)
             brier_panel(column[1], scores)
             column[1].set_xlim(-0.04 * most, 1.05 * most)
@@ -162,7 +161,8 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             ax.set_yticklabels([])
         axes[0, 0].set_ylabel("true positive rate")
         fitted = data.row(by_predicate=pl.col("kind") == "fit", named=True)
-        of = f"{fitted['runs']} runs of {fitted['conditions']} other configurations on {names[FIT_SET]}"
+        plural = "s" if fitted["conditions"] > 1 else ""
+        of = f"{fitted['runs']} runs of {fitted['conditions']} other configuration{plural} on {names[FIT_SET]}"
         figure.supxlabel(f"rivals fitted on {of},\n{100 * fitted['dead_share']:.0f} % with dead experts", fontsize=8)
         style.save(figure, data, out_base)
 
@@ -194,8 +194,8 @@ def _cell(row: dict, name: str) -> str:
     return f"{value:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
 
 
-def _title(row: dict) -> str:
-    lines = [*textwrap.wrap(row["name"], 27), f"{row['runs']} runs, {row['conditions']} configurations"]
+def _title(row: dict, width: int) -> str:
+    lines = [*textwrap.wrap(row["name"], width), f"{row['runs']} runs, {row['conditions']} configurations"]
     without = [f"{row['undefined']} without E left out"] if row["undefined"] else []
     fallback = ["fits: the constant only"] if row["note"] else []
     return "\n".join([*lines, f"{100 * row['dead_share']:.0f} % with dead experts", *without, *fallback])

@@ -99,7 +99,7 @@ def _numbers(factors: tuple[float, ...]) -> str:
 
 
 def _agreement(level: dict) -> str:
-    head = f"E = {level['level']:g}: {level['tuples']} tuples, n = {level['n']}"
+    head = f"E = {level['level']:g}: {level['tuples']} tuple{'s' if level['tuples'] > 1 else ''}, n = {level['n']}"
     if level["p"] is None:
         return f"{head}\ntoo few runs to compare tuples"
     if level["eta_squared"] is None:
@@ -147,5 +147,5 @@ def _possible_range(ax: Axes, metric: str, data: pl.DataFrame) -> None:
 def _legend(figure: Figure) -> None:
     mean = Line2D([], [], marker="_", linestyle="none", color=style.GREY, label="mean of a tuple, 95 % interval")
     band = Patch(color=style.GREY, alpha=0.3, label="mean over tuples, 95 % interval")
-    paper = Line2D([], [], linestyle=":", color=style.BLACK, linewidth=1, label="paper's value")
+    paper = style.legend_paper_line("paper's value")
     style.legend_on_top(figure, [style.legend_dot("one run"), mean, band, paper])

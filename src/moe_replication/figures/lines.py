@@ -193,7 +193,7 @@ def draw_grid(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path 
             for value, control in _paper(info.paper_values, moved, "control_number"):
                 style.paper_point(axes[1, column], control, value, look.marker)
             for ax in axes[:, column]:
-                style.paper_line(ax, threshold, f"the rule: E = {threshold:g}", horizontal=False)
+                ax.axvline(threshold, color=style.BLACK, linestyle=":", linewidth=1, zorder=2)
             seeds = style.seeds_text(moved.filter(pl.col("source") == "share")["n"].to_list())
             title = f"E moved through the {LABELS[name]}"
             style.panel_letter(axes[0, column], "ab"[column], f"{title}, {seeds}")

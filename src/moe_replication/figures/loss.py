@@ -165,6 +165,7 @@ def condition_panel(ax: Axes, data: pl.DataFrame, rules: dict[str, str | None]) 
     ax.set_yticks(range(len(order)), labels)
     ax.set_ylim(-0.6, len(order) - 0.4)
     ax.grid(False, axis="y")
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel("final validation loss (nats / token)")
 
 

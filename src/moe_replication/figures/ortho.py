@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
@@ -94,10 +93,9 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             bottom.set_ylabel(LABELS[measure])
             bottom.ticklabel_format(axis="y", useOffset=False)
         _same_counts(axes[0])
-        axes[0, 0].set_ylabel(f"dead experts (usage < {share_text(info.analysis.dead_share)})")
+        axes[0, 0].set_ylabel(f"dead experts\n(usage < {share_text(info.analysis.dead_share)})")
         figure.supxlabel("weight of the orthogonality loss, values equally spaced", fontsize=8)
-        mean = Line2D([], [], marker="_", linestyle="none", color=style.GREY, label="mean, 95 % interval")
-        handles = [style.legend_dot("one run"), mean]
+        handles = [style.legend_dot("one run"), style.legend_mean()]
         if "paper" in data["source"]:
             handles.append(style.legend_dot("paper's value", open_marker=True))
         style.legend_on_top(figure, handles)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from moe_replication.config.schema import parse_yaml
 from moe_replication.errors import BadInput
 
 SCHEMA = {
@@ -31,7 +32,7 @@ def read_paper_values(path: Path | str) -> pl.DataFrame:
     """One row per reported value (columns of SCHEMA, null where not given); BadInput names a wrong entry."""
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file; it lists the papers' own values that figures show") from error
     except yaml.YAMLError as error:

@@ -100,7 +100,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             text = f"{set_title(name, used)}\n{count}, {style.seeds_text(here['n'].to_list())} runs each"
             ax.set_title(text, loc="left", fontsize=7.5)
         share = share_text(info.analysis.dead_share)
-        figure.colorbar(dots, ax=axes, pad=0.01, label=f"dead experts / experts (top-1 share < {share}), mean")
+        figure.colorbar(dots, ax=axes, pad=0.01, label=f"mean share of dead experts (top-1 < {share})")
         figure.supxlabel("T H (temperature x weight of the entropy)", fontsize=8)
         figure.supylabel("O + B (weights of oracle and balance)", fontsize=8)
         rule = f"E = T H / (O + B) = {info.analysis.rule_threshold:g}, E rises to the right"

@@ -79,7 +79,7 @@ def revival_panel(ax: Axes, data: pl.DataFrame, condition: str, used: str) -> No
         for series, epoch, value in paper.select("series", "epoch", "value").iter_rows():
             if series == PEAK:
                 style.paper_line(ax, value, "paper's peak")
-                ax.text(0.99, value, f"paper's peak of {name}", transform=across, ha="right", va="bottom", fontsize=5.5)
+                ax.text(0.96, value, f"paper's peak of {name}", transform=across, ha="right", va="bottom", fontsize=5.5)
             else:
                 style.paper_point(ax, epoch, value, look.marker)
     against = f"against {other}, {seeds_of(data, other)}" if other in data["condition"] else f"{other} did not run"

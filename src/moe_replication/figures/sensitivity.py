@@ -6,9 +6,10 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from moe_replication.figures import style
-from moe_replication.figures.differences import FINAL, final_differences, final_values, interval
+from moe_replication.figures.differences import FINAL, final_differences, final_values, interval, pair_points
 from moe_replication.figures.style import FigureInfo
 
 DEFAULT = "et"
@@ -44,7 +45,8 @@ def panel(ax: Axes, data: pl.DataFrame, values: dict[str, str], spread: float | 
             ax.plot(position, 0.0, "D", color=style.GREEN, markersize=5)
         elif not rows.is_empty():
             row = rows.row(0, named=True)
-            style.estimate_point(ax, position, interval(row), style.condition_look(name, "expert_threshold"))
+            look = style.condition_look(name, "expert_threshold")
+            pair_points(ax, position, data, row, look, horizontal=False)
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
     if spread is not None:
         ax.axhspan(-spread, spread, color=style.GREEN, alpha=0.1, linewidth=0)
@@ -61,7 +63,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             return style.save_empty(f"no variants of ET's settings at scale {info.scale}", OUT, out_base)
         default = data.filter((pl.col("kind") == "mean") & (pl.col("condition") == DEFAULT)).row(0, named=True)
         spread = style.half_width(interval(default))
-        figure, axes = style.panels(width=style.DOUBLE, height=2.6, columns=len(SETTINGS), sharey=True)
+        figure, axes = style.panels(width=style.DOUBLE, height=2.8, columns=len(SETTINGS), sharey=True)
         for ax, letter, (setting, values) in zip(axes[0], "abc", SETTINGS.items(), strict=True):
             panel(ax, data, values, spread)
             ax.set_xlabel(setting)
@@ -70,5 +72,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             ]
             seeds = f", {style.seeds_text(counts.to_list())}" if len(counts) else ""
             style.panel_letter(ax, letter, setting.partition(" (")[0] + seeds)
+        dots = [style.legend_dot("one seed"), style.legend_mean()]
+        style.legend_on_top(figure, [*dots, Patch(color=style.GREEN, alpha=0.1, label="the default's own interval")])
         axes[0, 0].set_ylabel("loss minus the default's,\npaired by seed (nats / token)")
         style.save(figure, data, out_base)

@@ -128,7 +128,7 @@ def draw_shift(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path
                 load_axis(axes[row, 0], data.filter(pl.col("series") == series)["mean"])
             elif series == "usage_mean":  # one token goes wholly to an expert, so ends lie far above the mean
                 axes[row, 0].set_yscale("function", functions=(root, np.square))
-                axes[row, 0].set_yticks([0, 1, 5, 10, 25, 50, 100])
+                axes[row, 0].set_yticks([0, 5, 10, 25, 50, 100])
                 axes[row, 0].set_ylim(0, 100)
             elif series != "loss":
                 percent_axis(axes[row, 0])

@@ -66,7 +66,7 @@ class LogSlots:
 def log_slots(found: Iterable[float | None], *, most: int = 5, guides: Sequence[float] = ()) -> LogSlots:
     """The axis that holds all of `found` and the `guides`; one without any positive value is centred on 1.
 
-    Ticks are at the values of `found` where these are at most `most`, else at 1, 2 and 5 of the decades they span.
+    Ticks are at the values of `found` where these are at most `most`, else as round_marks has them.
     """
     found = set(found)
     values = sorted(value for value in found if value)
@@ -77,7 +77,11 @@ def log_slots(found: Iterable[float | None], *, most: int = 5, guides: Sequence[
 
 
 def round_marks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten from `low` to `high`."""
+    """1, 2, 5 times the powers of ten from `low` to `high`; 1, 1.5, 2, 3, 5, 7 where these would be under three."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = (factor * 10.0**decade for decade in decades for factor in (1, 2, 5))
-    return [mark for mark in marks if 0.99 * low <= mark <= 1.01 * high]
+    for factors in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        marks = (factor * 10.0**decade for decade in decades for factor in factors)
+        found = [mark for mark in marks if 0.99 * low <= mark <= 1.01 * high]
+        if len(found) >= 3:
+            break
+    return found

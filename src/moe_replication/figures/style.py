@@ -51,6 +51,9 @@ RC = {
     "lines.markersize": 4.5,
     "pdf.fonttype": 42,
 }
+OPEN = {"markerfacecolor": "none", "markeredgecolor": BLACK, "markeredgewidth": 0.9}  # the paper's own numbers
+PAPER_LINE = OPEN | {"color": BLACK, "linestyle": ":", "linewidth": 1, "marker": "o", "markersize": 5}
+DOT = {"o": 3.6, "s": 3.4, "D": 3.4}  # points; markers with corners look smaller at one size
 PNG_METADATA = {"Software": None}
 PDF_METADATA = {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None}
 
@@ -222,7 +225,8 @@ def seed_points(
     offsets = np.linspace(-jitter, jitter, len(values)) if len(values) > 1 else np.zeros(1)
     across = position + offsets
     xs, ys = (values, across) if horizontal else (across, values)
-    dots = {"color": look.colour, "markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.5}
+    size = DOT.get(look.marker, 4.4)
+    dots = {"color": look.colour, "markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.5}
     ax.plot(xs, ys, look.marker, zorder=4, **dots)
 
 
@@ -239,26 +243,20 @@ def _bar(ax: Axes, position: float, estimate: Interval, horizontal: bool, **opti
     ax.errorbar(x, y, **ends, elinewidth=1.2, capsize=2.5, zorder=3, **options)
 
 
-def paper_line(ax: Axes, value: float, label: str, *, horizontal: bool = True) -> None:
-    """A value that the paper reports for the whole panel: a dotted black line with its text."""
-    draw = ax.axhline if horizontal else ax.axvline
-    draw(value, color=BLACK, linestyle=":", linewidth=1, label=label, zorder=2)
+def paper_line(ax: Axes, value: float, label: str) -> None:
+    """A value that the paper reports for the whole panel: a dotted black line that ends in an open marker."""
+    across = ax.get_yaxis_transform()
+    ax.plot([0, 0.97], [value, value], **PAPER_LINE, markevery=[1], transform=across, label=label, zorder=2)
+
+
+def legend_paper_line(label: str) -> Line2D:
+    """A legend entry for paper_line."""
+    return Line2D([], [], **PAPER_LINE, label=label)
 
 
 def paper_point(ax: Axes, x: float, y: float, marker: str, *, label: str | None = None) -> None:
     """A value that the paper reports, always an open black marker."""
-    ax.plot(
-        x,
-        y,
-        marker,
-        markerfacecolor="none",
-        markeredgecolor=BLACK,
-        markeredgewidth=0.9,
-        markersize=6.5,
-        linestyle="none",
-        label=label,
-        zorder=5,
-    )
+    ax.plot(x, y, marker, **OPEN, markersize=6.5, linestyle="none", label=label, zorder=5)
 
 
 def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:
@@ -280,6 +278,12 @@ def legend_dot(label: str, *, size: float = 4.5, open_marker: bool = False) -> L
         markeredgecolor=edge,
         label=label,
     )
+
+
+def legend_mean(*, horizontal: bool = False) -> Line2D:
+    """A legend entry for the bars of seed_points."""
+    marker = "|" if horizontal else "_"
+    return Line2D([], [], marker=marker, linestyle="none", color=GREY, label="mean, 95 % interval")
 
 
 def panel_letter(ax: Axes, letter: str, title: str) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import polars as pl
-from scipy import stats
+from scipy.special import stdtrit
 
 TEXT = dict.fromkeys(("condition", "title", "rule", "task", "dataset"), pl.String)
 THRESHOLD, ECOLOGY = "expert-threshold", "expert-ecology"
@@ -54,4 +54,4 @@ def complete_band(frame: pl.DataFrame, by: Sequence[str], along: str, value: str
 
 def _t_factor(n: int) -> float:
     """Half-width of the 95 % t interval of a mean of n values, in units of their standard deviation."""
-    return float(stats.t.ppf(0.975, n - 1) / math.sqrt(n))
+    return float(stdtrit(n - 1, 0.975)) / math.sqrt(n)

@@ -53,7 +53,7 @@ def scan_data(probe: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def panel(ax: Axes, data: pl.DataFrame) -> None:
     """The measures of one panel and condition: every seed faint, the mean with its band, a colour a tier.
 
-    CONTROLS are dotted.
+    CONTROLS are dotted, without a band.
     """
     for (measure, tier), rows in data.group_by("measure", "tier", maintain_order=True):
         control = measure in CONTROLS
@@ -64,12 +64,14 @@ def panel(ax: Axes, data: pl.DataFrame) -> None:
             ax.plot(seed["temperature"], seed["value"], **options | dots)
         mean = rows.filter(pl.col("source") == "mean").sort("temperature")
         ax.plot(mean["temperature"], mean["value"], **options, linewidth=1.4, zorder=3)
+        if control:  # flat by construction: its band would only hide the others
+            continue
         band = mean.drop_nulls("ci_low")
         ax.fill_between(band["temperature"], band["ci_low"], band["ci_high"], color=colour, alpha=0.12, linewidth=0)
     ax.axvline(data["trained_at"][0], color=style.BLACK, linestyle="--", linewidth=0.8, zorder=1)
     ax.set_xscale("log")
     marks = round_marks(data["temperature"].min(), data["temperature"].max())
-    ax.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    ax.set_xticks(marks, [f"{mark:g}" for mark in marks], fontsize=6.5)
     ax.xaxis.set_minor_locator(NullLocator())
 
 

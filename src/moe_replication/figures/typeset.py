@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from moe_replication.figures import style
 from moe_replication.files import atomic_path
 
 NOT_RUN = "not run"
+NUMBER = re.compile(rf"{NOT_RUN}$|-$|[-+<>~\[( ]*\d")  # what a cell of a column of numbers looks like
 CHARACTER = 0.058  # width of a character at the tables' 7 points, in inches
 LINE = 0.16  # height of a row, in inches
 HEAD_LINE = 0.7  # height of a line of the header, in rows
@@ -29,7 +31,8 @@ def save_table(header: Sequence[str], cells: Sequence[Sequence[str]], data: pl.D
     ax.set_ylim(len(cells) + 0.3, top - 0.1)
     left = 0.0
     for number, (head, width) in enumerate(zip(header, widths, strict=True)):
-        x, side = (left, "left") if number == 0 else (left + width - 1, "right")
+        words = number == 0 or not all(NUMBER.match(row[number]) for row in cells)
+        x, side = (left + min(number, 1), "left") if words else (left + width - 1, "right")
         ax.text(x, -0.6, head, ha=side, va="baseline", fontsize=7, weight="bold", linespacing=1.1)
         for line, row in enumerate(cells):
             grey = row[number] in (NOT_RUN, "-")

@@ -16,7 +16,7 @@ FILE = Path("config/planning.yaml")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What a plan is costed on; `origins` says where each number comes from."""
+    """What hours, money and energy are counted on; `origins` says where each number comes from."""
 
     name: str
     unit: str
@@ -25,6 +25,7 @@ class Device:
     utilization: float
     memory_gb: float
     dollars_per_hour: float
+    watts: float
     origins: dict[str, str]
 
     @property
@@ -54,6 +55,28 @@ class ImageSet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Energy:
+    """What the energy of finished runs is counted with; `overhead` is the building's share, 1 = none."""
+
+    devices: dict[str, Device]
+    without_gpu: str
+    overhead: float
+    grams_co2_per_kwh: float
+    origins: dict[str, str]
+
+    def device(self, recorded: str) -> Device | None:
+        """Device of a record's `device`: "cpu", or a GPU's name that holds that of an entry; None where none does."""
+        if recorded == "cpu":
+            return self.devices[self.without_gpu]
+        words = recorded.lower().split()
+        return next((device for name, device in self.devices.items() if name in words), None)
+
+    def kilowatt_hours(self, device: Device, hours: float) -> float:
+        """Energy of so many hours of the device."""
+        return hours * device.watts * self.overhead / 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Assumptions:
     """Everything that config/planning.yaml says, for one scale."""
 
@@ -64,17 +87,42 @@ class Assumptions:
 
 def load_assumptions(root: Path, scale: Scale) -> Assumptions:
     """Checked contents of config/planning.yaml below `root`; BadInput names what is wrong."""
-    document = read_yaml(root / FILE)
-    validate(document, root / SCHEMAS / "planning.schema.yaml", str(FILE))
-    layer = read_layer(document, "ours")
+    layer = _layer(root)
     plain = values(layer)
     default = "with_gpu" if scale.gpus_per_process else "without_gpu"
     name = plain["scales"].get(scale.name, plain[default])
     if name not in plain["devices"]:
-        key = f"scales.{scale.name}" if scale.name in plain["scales"] else default
-        raise BadInput(f"{FILE}: {key} = {name!r} is no device; add it, or choose one of {', '.join(plain['devices'])}")
+        raise _no_device(f"scales.{scale.name}" if scale.name in plain["scales"] else default, name, plain)
     return Assumptions(
-        device=Device(name=name, **plain["devices"][name], origins=origins(layer["devices"][name])),
+        device=_device(layer, name),
         images={key: ImageSet(**entry) for key, entry in plain["images"].items()},
         text_tokens=plain["text_tokens"],
     )
+
+
+def load_energy(root: Path) -> Energy:
+    """The devices' watts, overhead and carbon of config/planning.yaml below `root`; BadInput names what is wrong."""
+    layer = _layer(root)
+    plain = values(layer)
+    if plain["without_gpu"] not in plain["devices"]:
+        raise _no_device("without_gpu", plain["without_gpu"], plain)
+    return Energy(
+        devices={name: _device(layer, name) for name in plain["devices"]}, without_gpu=plain["without_gpu"],
+        origins=origins(layer["energy"]), **plain["energy"],
+    )  # fmt: skip
+
+
+def _layer(root: Path) -> dict:
+    document = read_yaml(root / FILE)
+    validate(document, root / SCHEMAS / "planning.schema.yaml", str(FILE))
+    return read_layer(document, "ours")
+
+
+def _device(layer: dict, name: str) -> Device:
+    entry = layer["devices"][name]
+    return Device(name=name, **values(entry), origins=origins(entry))
+
+
+def _no_device(key: str, name: str, plain: dict) -> BadInput:
+    known = ", ".join(plain["devices"])
+    return BadInput(f"{FILE}: {key} = {name!r} is no device; add it, or choose one of {known}")

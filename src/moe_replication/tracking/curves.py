@@ -18,13 +18,13 @@ CURVES = {
 
 
 def bands(curves: pl.DataFrame) -> pl.DataFrame:
-    """One row a step: `{name}`, `{name}/ci_low`, `{name}/ci_high` of every measured curve of one condition.
+    """One row a step: `{name}`, `{name}_low`, `{name}_high` of every measured curve of one condition.
 
     The mean is over all seeds; steps that not every seed has are left out, the interval is null at one seed.
     """
     wide = curves.select("step").unique().sort("step")
     for name in measured(curves):
-        edges = {"mean": name, "ci_low": f"{name}/ci_low", "ci_high": f"{name}/ci_high"}
+        edges = {"mean": name, "ci_low": f"{name}_low", "ci_high": f"{name}_high"}
         band = complete_band(curves, ["condition"], "step", name).select("step", *edges).rename(edges)
         wide = wide.join(band, on="step", how="left", maintain_order="left")
     return wide
@@ -44,9 +44,9 @@ def draw_bands(band: pl.DataFrame, title: str, seeds: int) -> Figure:
         for ax, name in zip(axes[0], names, strict=True):
             rows = band.drop_nulls(name)
             ax.plot(rows["step"], rows[name], color=style.BLUE, marker="o" if rows.height == 1 else "")
-            edges = rows.drop_nulls(f"{name}/ci_low")
+            edges = rows.drop_nulls(f"{name}_low")
             ax.fill_between(
-                edges["step"], edges[f"{name}/ci_low"], edges[f"{name}/ci_high"],
+                edges["step"], edges[f"{name}_low"], edges[f"{name}_high"],
                 color=style.BLUE, alpha=0.2, linewidth=0,
             )  # fmt: skip
             ax.set_xlabel("training step")

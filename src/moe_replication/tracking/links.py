@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 HOST, PORT = "127.0.0.1", 5000
+# The list of experiments; without the query MLflow opens each on its page for language-model traces.
+EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
 
 
 def default_uri(results: Path) -> str:

@@ -8,19 +8,16 @@ from dataclasses import dataclass
 from moe_replication.config.project import Project
 from moe_replication.tracking.entries import Entry, figure_entry, run_entry
 from moe_replication.tracking.links import base_address, comparison
+from moe_replication.tracking.readings import claim_conditions, claims_on, verdict_counts
 from moe_replication.tracking.store import Store, open_store
-from moe_replication.tracking.summaries import (
-    UNJUDGED,
-    Tables,
-    claim_conditions,
-    claims_on,
-    headline,
-    read_tables,
-    summary_entry,
-)
+from moe_replication.tracking.summaries import UNJUDGED, Tables, headline, read_tables, summary_entry
 
 NOTE_LENGTH = {"run": 8000, "experiment": 20000}  # characters that MLflow keeps of a description
-HOW_TO = "Each condition has a summary run over its seeds; its seed runs lie below it. Claims and their comparisons:"
+HOW_TO = (
+    "Each condition has a summary run, named with its n; its seed runs lie below it. Of its parameters `Value/...` is",
+    "the mean over seeds with its 95 % interval, `Vs/...` the paired difference to the condition's baseline. A claim's",
+    "link opens the page that compares its conditions:",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +111,8 @@ def _condition_note(tables: Tables, paper: str, condition: str, pages: Mapping[s
 def _experiment_note(tables: Tables, paper: str, pages: Mapping[str, str]) -> str:
     claims = sorted((claim for claim in tables.claims if claim["id"] in pages), key=_judged_first)
     lines = [f"- {claim['verdict']}: [{claim['id']}]({pages[claim['id']].removeprefix('/')})" for claim in claims]
-    return _fitting([HOW_TO, "", *lines], NOTE_LENGTH["experiment"])
+    judged = verdict_counts(claim for claim in tables.claims if claim["paper"] == paper)
+    return _fitting([f"Claims: {judged}.", "", *HOW_TO, "", *lines], NOTE_LENGTH["experiment"])
 
 
 def _judged_first(claim: dict) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,16 +10,21 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.config.project import Project
+from moe_replication.figures.style import seeds_text
 from moe_replication.files import read_json, sha256_file, sha256_json
 from moe_replication.statistics.collect import read_parquet, read_runs
+from moe_replication.statistics.compare import SCORED
 from moe_replication.tracking.curves import bands, draw_bands
 from moe_replication.tracking.entries import DataSet, Entry, condition_tags, control_tag, data_set
+from moe_replication.tracking.readings import VERSUS, claims_on, interval_text, p_text, readings
 
-ESTIMATE = ("mean", "sd", "ci_low", "ci_high", "n")
-# Of comparisons.parquet.
-DIFFERENCE = ("difference", "ci_low", "ci_high", "n", "p_t", "p_t_holm", "p_sign_flip", "p_minimum", "g_paired")
-# The capital puts the answer first in MLflow's sorted list of metrics.
-DIFFERENCE_GROUP = "Difference"
+# Columns of summary.parquet and comparisons.parquet -> names of metrics: MLflow sorts them, so that the mean and its
+# interval come first; the capital of VERSUS puts the answer first of all. Its compare page cuts names at 28 characters.
+ESTIMATE = {"mean": "mean", "ci_low": "mean_low", "ci_high": "mean_high", "n": "n", "sd": "sd"}
+DIFFERENCE = {
+    **{"difference": "mean", "ci_low": "mean_low", "ci_high": "mean_high", "g_paired": "mean_g", "n": "n"},
+    **{"p_t": "p_t", "p_t_holm": "p_t_holm", "p_sign_flip": "p_exact", "p_minimum": "p_least"},
+}
 UNJUDGED = ("untestable", "not_run")
 
 
@@ -46,16 +51,6 @@ def read_tables(results: Path) -> Tables:
     )
 
 
-def claims_on(claims: Iterable[dict], paper: str, condition: str) -> list[dict]:
-    """The claims that name a condition, on either side."""
-    return [claim for claim in claims if claim["paper"] == paper and condition in claim_conditions(claim)]
-
-
-def claim_conditions(claim: dict) -> list[str]:
-    """Every condition that a claim compares, first side first."""
-    return [*claim["conditions"], *(claim["against"] or [])]
-
-
 def summary_entry(project: Project, tables: Tables, paper: str, condition: str, part: Entry) -> Entry:
     """One condition over its seeds. `part`: the entry of one of its runs, whose settings they share."""
     own = (pl.col("paper") == paper) & (pl.col("condition") == condition)
@@ -63,23 +58,24 @@ def summary_entry(project: Project, tables: Tables, paper: str, condition: str, 
     claims = claims_on(tables.claims, paper, condition)
     baseline = project.papers[paper].conditions[condition].baseline
     tags = condition_tags(project, paper, condition) | control_tag(rows.row(0, named=True))
-    tags |= {"kind": "summary", "mlflow.runName": f"{condition} over seeds"}
+    tags |= {"kind": "summary", "mlflow.runName": f"{condition} ({seeds_text([rows.height])})"}
     tags |= {"seeds": ", ".join(str(seed) for seed in rows["seed"].sort())}
     tags |= {"baseline": baseline} if baseline is not None else {}
     tags |= {f"claim.{claim['id']}": claim["verdict"] for claim in claims}
-    metrics = _metrics(tables.summary.filter(own), ESTIMATE)
-    differences = _metrics(tables.comparisons.filter(own), DIFFERENCE)
-    metrics |= {f"{DIFFERENCE_GROUP}/{name}": value for name, value in differences.items()}
+    summary, differences = tables.summary.filter(own), tables.comparisons.filter(own)
+    params = part.params | readings(summary, differences, claims)
+    metrics = _metrics(_scored_first(summary), ESTIMATE)
+    metrics |= {f"{VERSUS}/{name}": value for name, value in _metrics(differences, DIFFERENCE).items()}
     band = bands(tables.curves.filter(own))
     files = _figures(project, claims)
     data_sets = _data_sets(project, paper, condition, rows)
-    content = [tags, part.params, metrics, band.write_json(), str(data_sets)]
+    content = [tags, params, metrics, band.write_json(), str(data_sets)]
     content += [{path.name: sha256_file(path) for path in files}]
     return Entry(
         paper=paper,
         identity=f"summary/{condition}",
         tags=tags,
-        params=part.params,
+        params=params,
         metrics=metrics,
         curve=band,
         data_sets=data_sets,
@@ -94,21 +90,24 @@ def headline(tables: Tables, paper: str, condition: str) -> list[str]:
     own = (pl.col("paper") == paper) & (pl.col("condition") == condition)
     lines = []
     for row in tables.comparisons.filter(own).iter_rows(named=True):
-        interval = "" if row["ci_low"] is None else f" [{row['ci_low']:.4g}, {row['ci_high']:.4g}]"
-        p_value = "" if row["p_sign_flip"] is None else f", exact p {row['p_sign_flip']:.3g}"
-        least = f" (smallest possible {row['p_minimum']:.3g})" if p_value else ""
+        found = interval_text(row["difference"], row["ci_low"], row["ci_high"], sign="+")
         lines.append(
-            f"- {row['metric']}: {row['difference']:+.4g}{interval} against {row['baseline']},"
-            f" n = {row['n']} paired seeds{p_value}{least}"
+            f"- {row['metric']}: {found} against {row['baseline']}, n = {row['n']} paired seeds, p: {p_text(row)}"
         )
     return lines
 
 
-def _metrics(rows: pl.DataFrame, columns: tuple[str, ...]) -> dict[str, float]:
+def _scored_first(summary: pl.DataFrame) -> pl.DataFrame:
+    """The metric that MLflow draws unasked is the first: dead experts in paper B, validation loss in paper A."""
+    rank = pl.col("metric").replace_strict(SCORED, range(len(SCORED)), default=-1)
+    return summary.sort(rank, descending=True, maintain_order=True)
+
+
+def _metrics(rows: pl.DataFrame, names: Mapping[str, str]) -> dict[str, float]:
     return {
-        f"{row['metric']}/{column}": float(row[column])
+        f"{row['metric']}/{name}": float(row[column])
         for row in rows.iter_rows(named=True)
-        for column in columns
+        for column, name in names.items()
         if row[column] is not None
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from moe_replication.config.figures import figure_code
 from moe_replication.config.fingerprint import PACKAGE, TRAINING_CODE
 from moe_replication.data.code import CORPUS_CODE, DOMAIN_CODE, IMAGE_CODE, TOKEN_CODE
+from moe_replication.report.sections import PAGES_CODE, SCORECARD_CODE
 from moe_replication.why.snakemake_plan import JobState, ParamChange
 
 UP_TO_DATE, STALE, MISSING, INTERRUPTED = "up to date", "stale", "missing", "interrupted"
@@ -20,7 +21,8 @@ _CODE = {
     "corpus": ("data code", CORPUS_CODE), "tokens": ("data code", TOKEN_CODE), "images": ("data code", IMAGE_CODE),
     "domains": ("data code", DOMAIN_CODE), "train": ("training code", TRAINING_CODE),
     "probe": _EVALUATION, "scan": _EVALUATION, "core": _EVALUATION,
-    "collect": _STATISTICS, "compare": _STATISTICS, "claims": _STATISTICS, "mirror": ("tracking code", ("tracking",)),
+    "collect": _STATISTICS, "compare": _STATISTICS, "claims": ("scorecard code", SCORECARD_CODE),
+    "pages": ("report code", PAGES_CODE), "mirror": ("tracking code", ("tracking",)),
 }  # fmt: skip
 
 

@@ -1,0 +1,121 @@
+"""What the scorecard's pages say in words: the rules of the verdicts, and an entry's numbers as text."""
+
+from __future__ import annotations
+
+from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
+from moe_replication.statistics.wording import number, percent
+
+RULES = (
+    "An ordering is reproduced when the 95 % t interval of the paired difference (same seeds, first "
+    "minus second) lies wholly on the claimed side and survives the Holm correction over its family; "
+    "contradicted when it lies wholly on the other side and survives; otherwise inconclusive.",
+    "A threshold is judged like an ordering, the mean over seeds against a number, by the one-sample t "
+    "test; ratios by their logarithms. A seed whose loss never comes down to its baseline's has no token "
+    "ratio: it enters with the largest that it can have.",
+    "Families are the tables and figures of the papers and our own questions; p values are corrected "
+    "within a family, not over all claims.",
+    "An at_most claim (does not make worse) is reproduced when the one-sided paired t test at the margin "
+    "(Holm-corrected) places the difference on the claimed side of it; contradicted when the 95 % interval lies wholly "
+    "beyond the margin on the other side; otherwise inconclusive.",
+    "An equivalence is reproduced when two one-sided t tests (TOST, Holm-corrected) place the "
+    "difference within the margin; contradicted when the 95 % interval lies wholly beyond it; otherwise"
+    " inconclusive.",
+    "A bound is contradicted by a single run that breaks it. Runs without a counter-example reproduce "
+    "it only once the upper end of the two-sided 95 % Clopper-Pearson interval of the rate of breaking runs is below "
+    "the margin; until then it is inconclusive, however clean the runs look.",
+    "Groups of runs are compared within data sets, whatever their seeds, by the exact permutation test of the "
+    "difference in means or by Fisher's exact test of the share of runs above the threshold. As runs of one condition "
+    "resemble one another, the conditions' means, or shares, are permuted as well, and the larger p counts. Reproduced "
+    "when it survives the Holm correction on the claimed side, contradicted on the other, otherwise inconclusive. "
+    "Conditions without a run or a value are left out and named.",
+    "A sign claim is judged likewise by the exact sign test over runs and over the conditions' medians, the larger p; "
+    "what lies on the threshold is dropped. The share beside it is of the runs above the threshold. With n runs or "
+    "conditions its p cannot go below 2/2^n. Where a claim compares single conditions, runs decide.",
+    "Where the smallest p that a test can have with what was run, times the size of its family, is not below 0.05, an "
+    "inconclusive claim says that it cannot reach it: a limit of the design.",
+    "The exact sign-flip p stands beside each ordering. With n seeds it cannot go below 2/2^n:"
+    " at n = 3 that is 0.25, so it cannot reach alpha = 0.05. That is a limit of the design and says "
+    "nothing on the effect.",
+    "The paper's cell: its single number is compared with our 95 % prediction interval for one new run;"
+    " reproduced when the interval lies wholly within the margin of that number, contradicted when "
+    "wholly beyond, otherwise inconclusive. Absolute numbers mean something at scale paper only.",
+    "untestable: this scale cannot speak to the claim. not_run: a needed run, or every value of its metric, is "
+    "missing. A metric has no value where it is not measured or has no meaning, as revival where no "
+    "expert ever died; runs without one are left out and counted.",
+)
+TITLES = {SAME_CLAIM: "The same claim at our scale", PAPER_CELL: "The paper's cell"}
+MEANINGS = {
+    SAME_CLAIM: "Does what the paper says hold in our runs? Its direction here is not the paper's number.",
+    PAPER_CELL: "Do our runs give the number that stands in the paper? Judged at scale paper only.",
+}
+CHANGES = {
+    "changed": "{runs} of {of} runs were trained when it said something else",
+    "added": "{runs} of {of} runs were trained before it was there",
+    "removed": "{runs} of {of} runs were trained under it; it is judged no more",
+}
+
+
+def entries_of(card: dict, section: dict) -> list[dict]:
+    """The judged claims of a section of the scorecard, as ordered in config/claims/."""
+    place = (section["kind"], section["paper"])
+    return [entry for entry in card["claims"] if (entry["kind"], entry["paper"]) == place]
+
+
+def paper_names(card: dict) -> dict[str, str]:
+    """Paper -> "Paper A, expert-threshold", in the order of the sections."""
+    letters = {entry["paper"]: entry["id"][0].upper() for entry in card["claims"]}
+    return {section["paper"]: f"Paper {letters[section['paper']]}, {section['paper']}" for section in card["sections"]}
+
+
+def links(card: dict, entry: dict) -> dict[str, dict[str, str | None]]:
+    """`figures` and `runs`: name -> address relative to results/{scale}, None for a condition without a run there."""
+    trained = card["trained"].get(entry["paper"], ())
+    conditions = (*entry["conditions"], *(entry["against"] or ()))
+    return {
+        "figures": {name: f"../../figures/{card['scale']}/{name}.png" for name in entry["figures"]},
+        "runs": {name: f"runs/{entry['paper']}/{name}/" if name in trained else None for name in conditions},
+    }
+
+
+def ours(entry: dict) -> str:
+    """Our estimate with its interval."""
+    if entry["effect"] is None:
+        return ""
+    found = number(entry["effect"])
+    if entry["ci_low"] is not None:
+        found += f" [{number(entry['ci_low'])}, {number(entry['ci_high'])}]"
+    return {"bound": "breaking rate ", "sign": "share above "}.get(entry["comparison"], "") + found
+
+
+def papers(entry: dict) -> str:
+    """The paper's own value."""
+    return "" if entry["paper_value"] is None else number(entry["paper_value"])
+
+
+def certainty(entry: dict) -> dict[str, str]:
+    """How sure the verdict is, what is known of it: n, p raw and corrected, power, and what would settle it."""
+    found = {"n": str(entry["n"])} if entry["n"] else {}
+    for name, key in (("p", "p"), ("p corrected", "p_corrected")):
+        if entry[key] is not None:
+            found[name] = number(entry[key])
+    if entry["power"] is not None:
+        found["power"] = f"{percent(entry['power'])} at {entry['power_at']}"
+    if entry["detectable"] is not None:
+        found["80 % power from"] = number(entry["detectable"])
+    if entry["n_needed"] is not None:
+        found["n needed"] = str(entry["n_needed"])
+    return found
+
+
+def change(edit: dict) -> str:
+    """How a claim was edited after training, in words."""
+    return f"{edit['change']}: {CHANGES[edit['change']].format(**edit)}"
+
+
+def notes(card: dict) -> list[str]:
+    """What a reader must know before the verdicts: the scale, mixed versions, claims edited after training."""
+    count = len(card["claims_edited"])
+    edits = f"{count} claim{'s were' if count > 1 else ' was'} edited after runs were trained; listed below the totals."
+    here = sum(card["totals"].values()) - card["totals"]["untestable"]
+    judged = f"{len(card['claims'])} claims, of which {here} can be judged at scale {card['scale']}."
+    return [text for text in (card["scale_note"], judged, *card["warnings"], edits if count else "") if text]
