@@ -19,7 +19,9 @@ from moe_replication.files import write_json, write_text
 ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 STEPS = (0, 5, 10, 15, 20)
-ONE_START = {"restarts": 0, "starts": 1, "stopped": 0, "diverged": 0, "killed": 0}
+ONE_START = {
+    "restarts": 0, "starts": 1, "stopped": 0, "diverged": 0, "failed": 0, "killed": 0, "other_settings": 0,
+}  # fmt: skip
 TIERS = (8, 4, 4)
 LOSSES = ("task", "entropy", "oracle", "balance", "ortho", "divergence")
 TAXONOMY = ("pure_core", "broad_core", "weak_core", "edge", "noise", "dead")
@@ -145,7 +147,7 @@ def _write_run(
     make = _threshold_run if paper == "expert-threshold" else _ecology_run
     content, curve, experts = make(condition, generator)
     content |= {
-        "format": 1,
+        "format": 2,
         "run": {
             "scale": scale,
             "paper": paper,

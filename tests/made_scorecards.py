@@ -11,14 +11,18 @@ ORDERING = {
     "claim": "ET is below TC.",
     "kind": SAME_CLAIM,
     "comparison": "ordering",
+    "metric": "val_loss",
     "conditions": ["et", "tc"],
     "against": None,
     "verdict": "inconclusive",
     "effect": -0.0312,
     "ci_low": -0.071,
     "ci_high": 0.0086,
+    "logarithmic": False,
     "n": 3,
     "n_needed": 7,
+    "n_needed_of": "paired seeds",
+    "n_needed_paper": 5,
     "p": 0.0766,
     "p_corrected": 0.1532,
     "power": 0.423,
@@ -30,8 +34,9 @@ ORDERING = {
     "figures": ["a-fig01-loss-curves"],
 }
 UNKNOWN = dict.fromkeys(
-    ("effect", "ci_low", "ci_high", "n_needed", "p", "p_corrected", "power", "power_at", "detectable", "paper_value")
-)
+    ("effect", "ci_low", "ci_high", "n_needed", "n_needed_of", "n_needed_paper", "p", "p_corrected", "power",
+     "power_at", "detectable", "paper_value")
+)  # fmt: skip
 
 
 def entry(name: str, verdict: str = "inconclusive", **changes: object) -> dict:

@@ -70,7 +70,7 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         EQUIVALENCE | {"id": "a-two"},
     ]
     others = [GROUPS, GROUPS | {"id": "a-two", "test": "fisher", "threshold": 2}, SIGN | {"id": "a-three"}]
-    others += [AT_MOST | {"id": "a-four", "paper_value": 0.1}]
+    others += [AT_MOST | {"id": "a-four", "paper_value": 10, "paper_epochs": 100}]
     assert load(tmp_path, *others) == others
 
 
@@ -101,6 +101,8 @@ def test_valid_entries_come_back_unchanged(tmp_path):
         (SIGN, {"against": ["tc"]}, "against has no use in comparison sign by sign_test"),
         (SIGN, {"test": "fisher"}, "test = 'fisher'"),
         (ORDERING, {"against": ["tc"]}, "against has no use in comparison ordering"),
+        (ORDERING, {"paper_epochs": 100}, "missing key paper_value"),
+        (EQUIVALENCE, {"paper_value": 1, "paper_epochs": 0}, "paper_epochs = 0"),
         (EQUIVALENCE, {"comparison": "value", "test": "prediction_interval"}, "missing key paper_value"),
     ],
 )

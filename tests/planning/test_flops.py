@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,7 +20,9 @@ from moe_replication.planning.flops import (
     newton_schulz_flops,
     oracle_flops,
     orthogonalization_flops,
+    recomputed_flops,
 )
+from moe_replication.planning.memory import layout_of
 from moe_replication.planning.parameters import meta_model
 from moe_replication.routing import RoutingContext
 
@@ -119,10 +120,16 @@ def test_newton_schulz_against_deepspeed(shape):
 def test_newton_schulz_by_hand(sized):
     assert newton_schulz_flops(10, 10) == 5 * 3 * 2 * 1000
     assert newton_schulz_flops(30, 10) == 4 * 2 * 100 * 30 + 14 * 2 * 1000
-    matrices = Counter({(10, 10): 2, (30, 10): 1})
-    once = 2 * 30_000 + 52_000
-    assert orthogonalization_flops(matrices, sized("tc")) == once
-    assert orthogonalization_flops(matrices, sized("tc", zero_stage=0, world_size=4)) == 4 * once
+
+
+def test_processes_orthogonalise_what_their_slices_touch():
+    """Of 1,200 numbers in slices of 400 the second matrix is touched by two processes, which both need all of it."""
+    tensors = [torch.empty(shape, device="meta") for shape in ((3, 10, 10), (20, 10), (10, 50), (2, 10, 10))]
+    square, middle, wide = newton_schulz_flops(10, 10), newton_schulz_flops(20, 10), newton_schulz_flops(10, 50)
+    assert orthogonalization_flops(tensors, 1, 3) == [3 * square + middle, middle + wide, wide + 2 * square]
+    whole = 5 * square + middle + wide
+    assert orthogonalization_flops(tensors, 2, 1) == [whole]
+    assert orthogonalization_flops(tensors, 0, 2) == [whole, whole]
 
 
 def test_oracle_tries_every_expert(smoke):
@@ -147,3 +154,22 @@ def test_oracle_against_torch(smoke):
     model.initialize(0)
     features = torch.randn(7, config.model.feature_width)
     assert oracle_flops(model, config, 7) == counted(lambda: model.moe.experts.all_outputs(features))
+
+
+@pytest.mark.parametrize("condition", ["dense", "tc"])
+def test_activation_checkpointing_computes_the_blocks_again(sized, condition):
+    """Forward passes of all blocks once more, but for what no gradient needs: the last product of each part."""
+    config = sized(condition, width=64, layers=3)
+    config = replace(config, training=replace(config.training, activation_checkpointing=True))
+    model = GPT(config)
+    model.initialize(0)
+    tokens = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(0))
+    context = RoutingContext(training=True, pool_tokens=128)
+
+    def step() -> None:
+        model.token_losses(model(tokens, context).hidden_BTD, tokens).mean().backward()
+
+    flops = forward_flops(model, config, (0, 0))
+    again = recomputed_flops(flops, config, layout_of(config))
+    assert again == flops.total - flops.head
+    assert 128 * (3 * flops.total + again) == pytest.approx(counted(step), rel=0.1)

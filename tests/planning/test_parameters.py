@@ -5,7 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from moe_replication.planning.parameters import meta_model, muon_matrices, muon_parameters, parameter_counts
+from moe_replication.planning.parameters import (
+    adamw_tensors,
+    meta_model,
+    muon_matrices,
+    muon_tensors,
+    parameter_counts,
+)
+
+
+def matrices(config) -> Counter:
+    return muon_matrices(muon_tensors(meta_model(config, None), config))
 
 
 @pytest.mark.parametrize(
@@ -61,20 +71,21 @@ def test_muon_takes_every_matrix_but_embedding_and_head(sized):
     config = sized("tc")
     expected = Counter({(32, 32): 8, (128, 32): 1, (32, 128): 1, (16, 32): 1, (64, 32): 17, (32, 64): 17})
     model = meta_model(config, None)
-    assert muon_matrices(model, config) == expected
-    assert muon_parameters(model, config) == parameter_counts(model)[0] - 2 * 512 * 32
+    assert matrices(config) == expected
+    assert sum(tensor.numel() for tensor in muon_tensors(model, config)) == parameter_counts(model)[0] - 2 * 512 * 32
+    assert [tensor.numel() for tensor in adamw_tensors(model, config)] == [512 * 32, 512 * 32]
 
 
 def test_storage_and_optimizer_of_the_confound_study_change_the_matrices(smoke):
-    concatenated = muon_matrices(meta_model(smoke["tc-aux-concat"], None), smoke["tc-aux-concat"])
+    concatenated = matrices(smoke["tc-aux-concat"])
     assert concatenated[16 * 64, 32] == 2
     assert concatenated[64, 32] == concatenated[32, 64] == 1
-    adamw = muon_matrices(meta_model(smoke["et-adamw"], None), smoke["et-adamw"])
+    adamw = matrices(smoke["et-adamw"])
     assert adamw[64, 32] == adamw[32, 64] == 1
 
 
 def test_no_muon_in_paper_b(smoke):
-    assert muon_parameters(meta_model(smoke["l1"], None), smoke["l1"]) == 0
+    assert muon_tensors(meta_model(smoke["l1"], None), smoke["l1"]) == []
 
 
 def test_grouped_queries_need_fewer_parameters(smoke):

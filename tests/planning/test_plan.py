@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 from moe_replication.cli import app
 from moe_replication.config import load_project
 from moe_replication.config.needs import data_path
+from moe_replication.config.probe import probe_settings
 from moe_replication.config.schema import validate
 from moe_replication.errors import BadInput
 from moe_replication.files import write_json
 from moe_replication.planning.plan import make_plan, plan_json
 from moe_replication.planning.recipes import difference_table, recipe_differences
+from moe_replication.planning.stages import DOMAIN_DOCUMENT_TOKENS, probe_flops
 from moe_replication.planning.text import plan_text
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +97,8 @@ def test_flops_of_a_run_by_hand(paper_rows):
     assert row.flops.recomputation == 2 * 65536 * 768 * tokens
     assert row.flops.evaluation == 20 * 10_485_760 * forward
     square, tall = 5 * 3 * 2 * 768**3, 4 * 2 * 768**2 * 3072 + 14 * 2 * 768**3
-    assert row.flops.newton_schulz == 19_073 * 12 * (4 * square + 2 * tall)
+    # Eight slices of 18 d^2 of the 144: four of the seven cuts go through a tall matrix, which two processes then take.
+    assert row.flops.newton_schulz == 19_073 * (12 * (4 * square + 2 * tall) + 4 * tall)
     assert row.flops.total == sum(dataclasses.asdict(row.flops).values())
 
 
@@ -113,7 +116,10 @@ def test_hours_money_and_disk(paper_plan, paper_rows):
     assert released.device_hours == pytest.approx(released.flops.total / (0.3 * 75e12) / 3600)
     assert row.snapshot_bytes == 4 * 2 * 575_016_960
     totals = plan_json(paper_plan)["totals"]
-    assert totals["gpu_hours"] == pytest.approx(3 * sum(r.device_hours for r in paper_plan.conditions))
+    train, probe, scan = totals["stages"]
+    assert train["gpu_hours"] == pytest.approx(3 * sum(r.device_hours for r in paper_plan.conditions))
+    assert totals["gpu_hours"] == pytest.approx(train["gpu_hours"] + probe["gpu_hours"] + scan["gpu_hours"])
+    assert train["jobs"] == totals["runs"]
     assert totals["dollars"] == pytest.approx(totals["gpu_hours"] * 5.5)
     # Tokens of d12 and d20, the image sets and WikiText are there once, whatever the number of conditions.
     data = 2 * (10_000_000_000 + 11_200_000_000 + 2 * 10_485_760) / 1e9
@@ -159,6 +165,18 @@ def test_text_fits_120_columns(scale):
         assert f"\n{row.condition} " in text
     assert f"Total: {len(plan.conditions)} conditions, {sum(row.runs for row in plan.conditions)} runs" in text
     assert plan.assumptions.device.origins["utilization"] in " ".join(text.split())
+
+
+def test_probe_of_a_run_by_hand(paper_project, paper_rows):
+    """1M validation tokens, 328 documents, four snapshots on 65,536 tokens; expert choice reads the first again."""
+    settings = probe_settings(ROOT, "paper")
+    conditions = paper_project.papers["expert-threshold"].conditions
+    read = 1_048_576 + 328 * DOMAIN_DOCUMENT_TOKENS
+    for name, more in (("dense", 0), ("et", 4 * 65_536), ("ec-batch", 4 * 65_536 + 1_048_576)):
+        forward = paper_rows[name].forward
+        assert probe_flops(conditions[name].config, forward, 0, settings) == forward.total * (read + more)
+    images, forward = paper_project.papers["expert-ecology"].conditions["v1"].config, paper_rows["v1"].forward
+    assert probe_flops(images, forward, 10, settings) == 10 * (forward.total + 5 * forward.experts)
 
 
 def test_too_large_a_model_is_named(scratch):

@@ -8,16 +8,16 @@ import polars as pl
 import pytest
 import yaml
 
+from made_scorecards import card, entry, unjudged
 from moe_replication.config import load_project
 from moe_replication.config.data_sets import used_data_sets
-from moe_replication.config.overlays import read_layer
-from moe_replication.config.project import Condition, Paper
 from moe_replication.errors import BadInput
 from moe_replication.files import write_json
 from moe_replication.report.checklist import ACL, NEURIPS, checklist_page
+from moe_replication.report.citations import TOOLS
 from moe_replication.report.html import escape
-from moe_replication.report.origins import KINDS, counts_table, origin_kind, reconstructed_table, settings_of
-from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
+from moe_replication.report.origins import OTHER, origin_kind, settings_of
+from moe_replication.statistics.claims import PAPER_CELL
 from moe_replication.statistics.collect import collect
 
 ROOT = Path(__file__).parents[2]
@@ -33,15 +33,14 @@ def project():
 def results(finished_results):
     folder = finished_results / "results/smoke"
     collect(sorted((folder / "runs").glob("*/*/seed-*")), folder)
-    claims = [
-        {"kind": SAME_CLAIM, "verdict": "reproduced"},
-        {"kind": SAME_CLAIM, "verdict": "reproduced"},
-        {"kind": SAME_CLAIM, "verdict": "untestable"},
-        {"kind": PAPER_CELL, "verdict": "contradicted"},
-    ]
-    totals = {"reproduced": 2, "contradicted": 1, "inconclusive": 0, "untestable": 1, "not_run": 0}
-    write_json(folder / "scorecard.json", {"claims": claims, "totals": totals, "warnings": []})
+    write_json(folder / "scorecard.json", made_card())
     return folder
+
+
+def made_card(**changes: object) -> dict:
+    """Of our scale two reproduced and one untestable, of the paper's cells one contradicted."""
+    entries = [entry("a-1", "reproduced"), entry("a-2", "reproduced"), unjudged("b-1", "untestable")]
+    return card(*entries, entry("b-2", "contradicted", kind=PAPER_CELL), **changes)
 
 
 def item(page: str, head: str, number: str) -> str:
@@ -85,8 +84,19 @@ def test_seeds_are_counted_from_the_runs(project, results):
 
 def test_claims_of_our_scale_and_the_paper_s_numbers_stay_apart(project, results):
     text = re.sub(r"<[^>]+>", "", neurips(checklist_page(project, results), "1")).replace("&nbsp;", " ")
-    assert "claims at our scale: reproduced 2 untestable 1." in text
-    assert "own numbers: contradicted 1." in text
+    assert "The same claim at our scale: reproduced 2 untestable 1." in text
+    assert "The paper&#x27;s cell: contradicted 1." in text
+    assert "edited" not in text
+
+
+def test_claims_edited_after_training_are_said(project, results):
+    edits = [
+        {"id": f"a-{n}", "paper": "expert-threshold", "change": "added", "runs": 1, "without": 0, "of": 9}
+        for n in (1, 2)
+    ]
+    write_json(results / "scorecard.json", made_card(claims_edited=edits))
+    said = "2 claims were edited after runs were trained; the scorecard names them."
+    assert said in neurips(checklist_page(project, results), "1")
 
 
 def test_deterministic_and_imported_runs_are_counted(project, results):
@@ -114,7 +124,7 @@ def test_every_set_has_its_licence_and_every_origin_its_kind_at_every_scale(scal
         trained = {row.config.data.set for paper in project.papers.values() for row in paper.conditions.values()}
         assert trained <= {entry.name for entry in used_data_sets(project)}
         origins = {key[2] for paper in project.papers.values() for key in settings_of(paper)}
-        assert {origin_kind(origin) for origin in origins} <= set(KINDS)
+        assert {origin for origin in origins if origin_kind(origin) == OTHER} == set()
 
 
 def test_probes_and_scores_of_the_large_scales_name_their_sets():
@@ -133,28 +143,40 @@ def test_a_set_without_an_entry_is_refused(tmp_path):
         used_data_sets(load_project(tmp_path, {"scale": "smoke"}))
 
 
-def made_paper(trees: dict[str, dict]) -> Paper:
-    conditions = {
-        name: Condition(name=name, title=name, rows=(), baseline=None, recipe=None, config=None,
-                        tree=read_layer(tree, "ours"))
-        for name, tree in trees.items()
-    }  # fmt: skip
-    return Paper(name="p", figures={}, known_conditions=tuple(trees), conditions=conditions)
+def test_whether_there_was_a_search_is_left_to_the_author(project, results):
+    found = neurips(checklist_page(project, results), "6")
+    assert '<span class="answer partly">partly</span>' in found
+    known = sum(len(paper.known_conditions) for paper in project.papers.values())
+    assert f"All 81 runs of 27 of the {known} conditions of the matrix are in the tables" in found
+    assert "whether there was a search is for the author to say" in found
+    # Paper B's rates at this scale, with their origin.
+    assert "<td>expert-ecology</td><td>optimizer.encoder_lr</td>" in found
 
 
-def test_settings_are_counted_once_a_value_and_origin():
-    common = {"a": {"value": 1, "origin": "R"}, "b": {"c": {"value": None, "origin": "R: <why>"}}, "d": 2}
-    paper = made_paper(
-        {"x": common, "y": common | {"a": {"value": 5, "origin": "paper, Table 1"}, "e": {"value": 0, "origin": "N"}}}
+def test_sums_of_cost_say_what_is_not_in_them(project, results):
+    found = neurips(checklist_page(project, results), "8")
+    assert '<span class="answer partly">partly</span>' in found
+    assert "in all" not in found
+    for part in ("killed after a checkpoint", "preparation of data", "probes", "CORE", "figures"):
+        assert part in found.partition("Not in these sums:")[2]
+
+
+def test_tools_are_cited_as_in_the_citation_file(project, results):
+    page = item(checklist_page(project, results), "ACL responsible NLP checklist", "B1")
+    assert all(f"{name}: {escape(cite)}." in page for name, cite in TOOLS.items())
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"]
+    for name, cite in TOOLS.items():
+        (work,) = (work for work in references if name in work["title"])
+        assert cite.startswith(work["authors"][0]["family-names"]), name
+        assert "year" not in work or str(work["year"]) in cite
+        assert "doi" not in work or cite.endswith(work["doi"])
+
+
+def test_every_tool_that_computes_results_is_cited():
+    cited = {re.sub(r"^hugging face |[^a-z]", "", name.lower()) for name in TOOLS} | {"torch"}
+    names = (
+        "torch deepspeed datasets tokenizers numpy scipy statsmodels scikit-learn polars matplotlib snakemake mlflow"
     )
-    found = settings_of(paper)
-    assert found["b.c", "null", "R: <why>"] == ["x", "y"]
-    assert found["a", "1", "R"] == ["x"]
-    # Two from the papers (a = 5, e), two reconstructed (a = 1, b.c), one ours (d).
-    assert '<td>p</td><td class="number">2</td><td class="number">0</td><td class="number">2</td>' in (
-        counts_table({"p": paper})
-    )
-    listed = reconstructed_table(paper)
-    assert '<td><code>a</code></td><td>1</td><td>no public source</td><td class="number">1</td>' in listed
-    assert '<td><code>b.c</code></td><td>null</td><td>&lt;why&gt;</td><td class="number">2</td>' in listed
-    assert "<code>d</code>" not in listed
+    pins = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert all(f"\n{name}==" in pins for name in names.split())
+    assert {name.replace("-", "") for name in names.split()} <= cited

@@ -17,17 +17,17 @@ from moe_replication.report.cost import (
 )
 
 
-def device(name: str, unit: str, watts: float) -> Device:
+def device(name: str, unit: str, watts: float, *names: str) -> Device:
     return Device(
         name=name, unit=unit, precision="float32", peak_tflops={}, utilization=1.0, memory_gb=1.0,
-        dollars_per_hour=1.0, watts=watts, origins={},
+        dollars_per_hour=1.0, watts=watts, origins={}, names=names,
     )  # fmt: skip
 
 
 ENERGY = Energy(
     devices={
-        "h100": device("h100", "GPU", 700),
-        "h200": device("h200", "GPU", 600),
+        "h100": device("h100", "GPU", 700, "NVIDIA H100 80GB HBM3"),
+        "h200": device("h200", "GPU", 600, "NVIDIA H200"),
         "cpu-thread": device("cpu-thread", "CPU thread", 10),
     },
     without_gpu="cpu-thread",
@@ -41,7 +41,8 @@ def run(condition: str, seconds: float, *, device: str = "cpu", processes: int =
     return {
         "paper": "p", "condition": condition, "title": condition.upper(), "wall_seconds": seconds, "device": device,
         "processes": processes, "threads": threads, "imported": False,
-        "starts": 1, "restarts": 0, "stopped": 0, "killed": 0, "diverged": 0,
+        "starts": 1, "restarts": 0, "stopped": 0, "killed": 0, "failed": 0, "diverged": 0,
+        "other_settings": 0,
     } | more  # fmt: skip
 
 
@@ -68,6 +69,10 @@ def test_a_gpu_run_takes_hours_of_its_gpus_whatever_the_threads():
         ("NVIDIA H100 80GB HBM3", "h100"),
         ("NVIDIA H200", "h200"),
         ("NVIDIA A100-SXM4-80GB", None),
+        # Other limits than the SXM cards that the names stand for.
+        ("NVIDIA H100 PCIe", None),
+        ("NVIDIA H200 NVL", None),
+        ("NVIDIA H200 MIG 1g.18gb", None),
     ],
 )
 def test_a_recorded_name_finds_its_device(recorded, name):
@@ -106,7 +111,8 @@ def test_attempts_are_summed_by_paper():
     runs = [run("a", 1, starts=3, restarts=1, stopped=1, killed=1), run("b", 1), run("b", 1, paper="q", imported=True)]
     found = {row["paper"]: row for row in attempts(pl.DataFrame(runs)).to_dicts()}
     assert found["p"] == {
-        "paper": "p", "runs": 2, "imported": 0, "starts": 4, "restarts": 1, "stopped": 1, "killed": 1, "diverged": 0,
+        "paper": "p", "runs": 2, "imported": 0, "starts": 4, "restarts": 1, "stopped": 1, "killed": 1, "failed": 0,
+        "diverged": 0, "other_settings": 0,
     }  # fmt: skip
     assert found["q"]["imported"] == 1
 

@@ -52,6 +52,8 @@ def test_a_clean_scale_says_so(page_of):
     page = page_of()
     assert "<td>81 of 27 conditions</td>" in page
     assert "Every run finished in its first attempt." in page
+    assert "watts, overhead and carbon are assumptions, listed below" in page
+    assert "Not counted: time lost in attempts that were killed after a checkpoint" in page
     assert "No comparison pools training codes, lock files or data." in page
     assert '<code title="' + "ab" * 32 + '">abababababab</code>' in page
 

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from made_scorecards import A, B, card, entry, mixed_card
 from moe_replication.config import load_project
 from moe_replication.report.opening import opening
 from moe_replication.report.sections import page_names, sections
+from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
 
 ROOT = Path(__file__).parents[2]
-A, B = "expert-threshold", "expert-ecology"
-OURS, CELL = "same claim at our scale", "the paper's cell"
+OURS, CELL = SAME_CLAIM, PAPER_CELL
 
 
 def judged(*entries: tuple[str, str, str]) -> dict:
-    claims = [{"paper": paper, "kind": kind, "verdict": verdict} for paper, kind, verdict in entries]
-    return {"scale": "smoke", "warnings": [], "claims": claims}
+    names = {A: "a", B: "b"}
+    made = [
+        entry(f"{names[paper]}-{number}", verdict, kind=kind) for number, (paper, kind, verdict) in enumerate(entries)
+    ]
+    return card(*made)
 
 
 def cells(page: str) -> dict[str, list[str]]:
@@ -48,14 +52,13 @@ def test_every_page_but_the_opening_has_a_section():
 
 def test_totals_are_apart_by_paper_and_kind_of_claim():
     project = load_project(ROOT, {"scale": "smoke", "conditions": ["tc", "v1"]})
-    card = judged((A, OURS, "reproduced"), (A, OURS, "reproduced"), (A, CELL, "contradicted"), (B, OURS, "not_run"))
-    page = opening(project, card, Path("results/smoke"))
+    made = judged((A, OURS, "reproduced"), (A, OURS, "reproduced"), (A, CELL, "contradicted"), (B, OURS, "not_run"))
+    page = opening(project, made, Path("results/smoke"))
     # reproduced, contradicted, inconclusive, untestable, not run
     assert cells(page) == {
-        "Paper A, the same claim at our scale": ["2", "0", "0", "0", "0"],
-        "Paper B, the same claim at our scale": ["0", "0", "0", "0", "1"],
-        "Paper A, the paper's own number": ["0", "1", "0", "0", "0"],
-        "Paper B, the paper's own number": ["0", "0", "0", "0", "0"],
+        "The same claim at our scale, paper A": ["2", "0", "0", "0", "0"],
+        "The same claim at our scale, paper B": ["0", "0", "0", "0", "1"],
+        "The paper&#x27;s cell, paper A": ["0", "1", "0", "0", "0"],
     }
     assert re.findall(r"</span>&nbsp;(\d)", page) == ["2", "1", "0", "0", "1"]
 
@@ -63,9 +66,17 @@ def test_totals_are_apart_by_paper_and_kind_of_claim():
 def test_paper_that_does_not_run_is_not_shown():
     project = load_project(ROOT, {"scale": "smoke", "conditions": ["v1"]})
     page = opening(project, judged((A, OURS, "untestable"), (B, OURS, "not_run")), Path("results/smoke"))
-    assert list(cells(page)) == ["Paper B, the same claim at our scale", "Paper B, the paper's own number"]
+    assert list(cells(page)) == ["The same claim at our scale, paper B"]
     assert re.findall(r"</span>&nbsp;(\d)", page) == ["0", "0", "0", "0", "1"]
     assert "results-paper-a" not in page
+
+
+def test_claims_edited_after_training_are_said_at_once():
+    project = load_project(ROOT, {"scale": "smoke", "conditions": ["tc", "v1"]})
+    edit = {"id": "a-first", "paper": A, "change": "changed", "runs": 2, "without": 0, "of": 9}
+    said = "1 claim was edited after runs were trained; the scorecard names them."
+    assert said in opening(project, mixed_card(claims_edited=[edit]), Path("results/smoke"))
+    assert "edited" not in opening(project, mixed_card(), Path("results/smoke"))
 
 
 def test_first_link_opens_the_scorecard_and_folders_open_their_list():

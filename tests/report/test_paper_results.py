@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from made_scorecards import card
 from moe_replication.config import Project, load_project
 from moe_replication.errors import BadInput
 from moe_replication.files import write_json, write_text
 from moe_replication.report.paper_results import grouped, item_of, results_page, title_of
 from moe_replication.report.pictures import PAGE_BYTES
+from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
 
 ROOT = Path(__file__).parents[2]
 PAPER = "expert-threshold"
@@ -25,7 +27,7 @@ RESULTS = Path("results/smoke")
 def claim(name: str, verdict: str, figures: list[str], **known: object) -> dict:
     """A judged claim as scorecard.json has it, as far as the page looks at it."""
     return {
-        "id": name, "paper": PAPER, "kind": "same claim at our scale", "verdict": verdict, "claim": f"Claim of {name}.",
+        "id": name, "paper": PAPER, "kind": SAME_CLAIM, "verdict": verdict, "claim": f"Claim of {name}.",
         "place": "Table 1", "sentence": f"Sentence of {name}.", "evidence": "", "figures": figures,
         "conditions": ["et", "tc"], "metric": "usage_std",
     } | known  # fmt: skip
@@ -33,12 +35,16 @@ def claim(name: str, verdict: str, figures: list[str], **known: object) -> dict:
 
 CLAIMS = [
     claim("in-table", "reproduced", ["a-table01"], evidence="p = 0.01."),
-    claim("in-both", "contradicted", ["a-table01", "a-confound"], kind="the paper's cell"),
+    claim("in-both", "contradicted", ["a-table01", "a-confound"], kind=PAPER_CELL),
     claim("untested", "untestable", ["a-confound"]),
     claim("losses", "inconclusive", ["a-confound"], metric="val_loss", conditions=["dense", "tc"]),
     claim("nowhere", "inconclusive", []),
     claim("of-paper-b", "reproduced", ["a-table01"], paper="expert-ecology"),
 ]
+
+
+def write_card(root: Path, *claims: dict, **changes: object) -> None:
+    write_json(root / RESULTS / "scorecard.json", card(*(claims or CLAIMS), **changes))
 
 
 @pytest.fixture
@@ -54,11 +60,13 @@ def project(tmp_path) -> Project:
         write_text(files.with_suffix(".csv"), "condition,seed,value\net,0,3.1\ntc,0,3.2\n")
         Image.new("RGB", (1400, 600), "white").save(files.with_suffix(".png"))
     write_text(tmp_path / "figures/smoke/a-table01.md", "| model | loss |\n| --- | --- |\n| TC <b> | 3.2 |\n")
-    card = {"scale": "smoke", "scale_note": "A handful of steps", "warnings": [], "claims": CLAIMS}
-    write_json(tmp_path / RESULTS / "scorecard.json", card)
+    write_card(tmp_path, scale_note="A handful of steps")
     rows = [(PAPER, "tc", "val_loss", 2, 5.125, 5.0, 5.25), (PAPER, "et", "val_loss", 1, 5.5, None, None)]
     columns = ["paper", "condition", "metric", "n", "mean", "ci_low", "ci_high"]
     pl.DataFrame(rows, schema=columns, orient="row").write_parquet(tmp_path / RESULTS / "summary.parquet")
+    pl.DataFrame(schema=dict.fromkeys(("paper", "condition"), pl.String) | {"epoch": pl.Float64}).write_parquet(
+        tmp_path / RESULTS / "curves.parquet"
+    )
     return dataclasses.replace(loaded, root=tmp_path, papers={PAPER: paper})
 
 
@@ -140,7 +148,7 @@ def test_verdicts_stand_at_their_figures_with_sentence_and_evidence(page):
     table, own = section(page, "a-table01"), section(page, "a-confound")
     assert re.findall(r'class="badge (\w+)"', table) == ["reproduced", "contradicted"]
     assert "Sentence of in-table.<br><small>p = 0.01.</small>" in table
-    assert table.count('<span class="kind">the paper&#x27;s cell</span>') == 1
+    assert table.count('<span class="kind">The paper&#x27;s cell</span>') == 1
     assert "of-paper-b" not in page
     judged, _, folded = own.partition("<details><summary>Claims without a verdict here: 1</summary>")
     assert re.findall(r'class="badge (\w+)"', judged) == ["contradicted", "inconclusive"]
@@ -159,8 +167,8 @@ def test_claims_without_a_picture_come_last_and_totals_first(page):
 def test_papers_numbers_stand_beside_our_means_with_interval_and_n(page):
     # Table 1 of the paper: TC 2.893, ET 2.844; dense has no mean of ours here.
     assert [row[1:6] for row in rows(section(page, "a-table01"))] == [
-        ["val_loss", "2.893", "A, Table 1", "5.125 [5, 5.25]", "2"],
-        ["val_loss", "2.844", "A, Table 1", "5.5", "1"],
+        ["val_loss", "2.893", "A, Table 1", "5.125 [5, 5.25]  end of training", "2"],
+        ["val_loss", "2.844", "A, Table 1", "5.5  end of training", "1"],
     ]
     assert "at scale smoke orders and signs compare, absolute values do not" in section(page, "a-table01")
 
@@ -170,10 +178,18 @@ def test_figure_without_a_number_has_the_values_that_its_claims_speak_of(page):
     assert rows(section(page, "a-fig06-pool-size")) == []
 
 
+def test_claims_edited_after_training_are_marked(project, page):
+    edit = {"id": "in-table", "paper": PAPER, "change": "changed", "runs": 2, "without": 0, "of": 4}
+    write_card(project.root, claims_edited=[edit, edit | {"id": "in-both", "paper": "expert-ecology"}])
+    marked = results_page(project, PAPER, project.root / RESULTS)
+    assert marked.count("changed: 2 of 4 runs were trained when it said something else") == 1
+    assert "Sentence of in-table" in marked.partition("changed: 2 of 4")[2].partition("</li>")[0]
+    assert "changed: " not in page
+
+
 def test_words_of_a_claim_are_no_markup(project):
     spoiled = [claim("bad", "reproduced", ["a-table01"], sentence="<script>alert(1)</script>")]
-    card = {"scale": "smoke", "scale_note": "", "warnings": ["<i>mixed</i>"], "claims": spoiled}
-    write_json(project.root / RESULTS / "scorecard.json", card)
+    write_card(project.root, *spoiled, warnings=["<i>mixed</i>"])
     page = results_page(project, PAPER, project.root / RESULTS)
     assert "<script>alert" not in page
     assert "&lt;i&gt;mixed" in page

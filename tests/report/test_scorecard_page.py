@@ -86,13 +86,14 @@ def test_a_total_links_the_claims_that_it_counts():
 
 
 def test_one_paper_has_no_sum_of_papers():
-    assert "Both papers" in scorecard_page(mixed_card())
-    assert "Both papers" not in scorecard_page(card(entry("a-first")))
+    assert "All papers" in scorecard_page(mixed_card())
+    assert "All papers" not in scorecard_page(card(entry("a-first")))
 
 
 def test_a_row_says_how_sure_it_is():
     text = scorecard_page(card(entry("a-first")))
-    for name, value in (("p", "0.0766"), ("p corrected", "0.1532"), ("n needed", "7"), ("80 % power from", "0.0672")):
+    shown = {"p": "0.0766", "p corrected": "0.1532", "n needed": "7 paired seeds", "80 % power from": "0.0672"}
+    for name, value in shown.items():
         assert f"<dt>{name}</dt> <dd>{value}</dd>" in text
     assert "<dt>power</dt> <dd>42 % at the paper&#x27;s difference</dd>" in text
 

@@ -33,10 +33,15 @@ def test_a_row_says_how_sure_it_is_and_links_figures_and_runs():
     assert cells[4:6] == ["-0.0312 [-0.071, 0.0086]", "-0.049"]
     assert cells[6] == (
         "n: 3; p: 0.0766; p corrected: 0.1532; power: 42 % at the paper's difference; "
-        "80 % power from: 0.0672; n needed: 7"
+        "80 % power from: 0.0672; n for the paper's difference: 5; n needed: 7 paired seeds"
     )
     assert cells[7] == "[a-fig01-loss-curves](../../figures/smoke/a-fig01-loss-curves.png)"
     assert cells[8] == "[et](runs/expert-threshold/et/), [tc](runs/expert-threshold/tc/) |"
+
+
+def test_ratios_are_told_apart_by_factors():
+    text = scorecard_text(card(entry("a-x", comparison="threshold", logarithmic=True, detectable=1.5)))
+    assert "80 % power from: a factor of 1.5;" in text
 
 
 def test_conditions_without_runs_are_not_linked_and_many_are_cut():
@@ -61,6 +66,11 @@ def test_bars_in_cells_are_escaped():
     text = scorecard_text(card(entry("a-x", claim="|E| is large")))
     table = [line for line in text.splitlines() if line.startswith("| **")]
     assert [line.count("|") - line.count("\\|") for line in table] == [10]
+
+
+def test_line_breaks_and_html_in_cells_are_shown_not_obeyed():
+    (row,) = rows(scorecard_text(card(entry("a-x", claim="first\n| second <b>third</b> & so on"))), "**inconclusive**")
+    assert "| first \\| second &lt;b&gt;third&lt;/b&gt; &amp; so on (a-x) |" in row
 
 
 def test_claims_edited_after_training_and_warnings_are_said():

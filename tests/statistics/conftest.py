@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from moe_replication.config.analysis import AnalysisSettings, analysis_settings
 from moe_replication.statistics.claims import judge
 from moe_replication.statistics.collect import collect, read_parquet, read_runs
+
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
+
+
+@pytest.fixture
+def analysis() -> AnalysisSettings:
+    """config/analysis.yaml as it is."""
+    return ANALYSIS
 
 
 @pytest.fixture
@@ -22,6 +32,6 @@ def verdicts(write_run, tmp_path) -> Callable[..., list[dict]]:
         ]
         collect(directories, tmp_path)
         tables = (read_runs(tmp_path / "runs.parquet"), read_parquet(tmp_path / "curves.parquet", ()))
-        return judge(claims if isinstance(claims, list) else [claims], *tables, "smoke")
+        return judge(claims if isinstance(claims, list) else [claims], *tables, "smoke", ANALYSIS)
 
     return run

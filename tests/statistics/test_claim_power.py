@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import polars as pl
 import pytest
 from statsmodels.stats.power import TTestPower
 
 from moe_replication.statistics.claim_power import ClaimPower, claim_power
 from moe_replication.statistics.claims import decide
 from moe_replication.statistics.finding import Finding
+from moe_replication.statistics.findings import measure
 from moe_replication.statistics.hypothesis_tests import ALPHA
+from moe_replication.statistics.needed import what_settles
 from moe_replication.statistics.power import equivalence_power
 from moe_replication.statistics.wording import evidence
 
@@ -24,53 +28,65 @@ def claim(comparison="ordering", **keys):
     return base | margins | keys
 
 
-def said(entry, family_size=1, finding=FOUND):
+def said(entry, family_size=1, finding=FOUND, scale="paper"):
     """The sentences of an entry's evidence."""
-    power = claim_power(entry, finding, ALPHA / family_size)
-    verdict, needed = decide(entry, finding, finding.p, family_size)
-    return evidence(entry, finding, verdict, finding.p, family_size, needed, power)
+    finding = replace(finding, paper_difference=entry.get("paper_value"))
+    power = claim_power(entry, finding, ALPHA / family_size, scale)
+    inconclusive = decide(entry, finding, finding.p) == "inconclusive"
+    needed = what_settles(entry, finding, family_size) if inconclusive else None
+    return evidence(entry, finding, finding.p, family_size, needed, power)
+
+
+def power_of(entry, finding=FOUND, alpha=0.05, scale="paper"):
+    return claim_power(entry, replace(finding, paper_difference=entry.get("paper_value")), alpha, scale)
 
 
 @pytest.mark.parametrize("family_size", [1, 12])
 def test_an_ordering_is_held_against_the_papers_difference(family_size):
     alpha = 0.05 / family_size
-    found = claim_power(claim(paper_value=-0.1), FOUND, alpha)
+    found = power_of(claim(paper_value=-0.1), alpha=alpha)
     assert found.power == pytest.approx(TTestPower().power(0.1 / 0.05, 5, alpha), abs=1e-6)
     assert found.at == "the paper's difference"
     assert found.detectable == pytest.approx(0.05 * TTestPower().solve_power(nobs=5, alpha=alpha, power=0.8), rel=1e-4)
+    assert found.needed_paper == math.ceil(TTestPower().solve_power(0.1 / 0.05, alpha=alpha, power=0.8))
 
 
 def test_without_the_papers_difference_power_is_at_the_observed_effect_and_says_so():
-    found = claim_power(claim(), FOUND, 0.05)
+    found = power_of(claim())
     assert (found.at, found.power) == ("the observed effect", pytest.approx(TTestPower().power(0.4, 5, 0.05), abs=1e-6))
     text = said(claim())
-    assert "Were the observed effect the true one, the chance to find it would be 11 % (power of 5 paired" in text
-    assert "); this restates p. 80 % power takes a true difference of 0.08" in text
+    assert "Were the observed effect the true one, the chance to find it would be 11 % (5 paired seeds, alpha" in text
+    assert "taking this sd as exact); this restates p. A true difference of 0.08" in text
+    assert found.needed_paper is None
 
 
 def test_the_sentence_names_the_design_and_its_corrected_alpha():
     text = said(claim(paper_value=-0.1), family_size=12)
     assert (
-        "The paper's difference is -0.1. Were that the true one, the test would pass with a chance of 33 % "
-        "(power of 5 paired seeds at this sd and alpha = 0.05/12). "
-        "80 % power takes a true difference of 0.1654 or more."
+        "The paper's difference is -0.1. Were it the true one here, the test would pass with a chance of at least 33 % "
+        "(5 paired seeds, alpha = 0.05/12, taking this sd as exact); 80 % takes at most 8 paired seeds. "
+        "A true difference of 0.1654 or more would be found with a chance of at least 80 %."
     ) in text
     assert "a chance of over 99 % (" in said(claim(paper_value=-1.0))
-    assert "a chance of under 1 % (" in said(claim("equivalence", paper_value=0.3))
+    assert "a chance of 91 % (" in said(claim(paper_value=-0.1))
+    beyond = claim("equivalence", paper_value=0.3)
+    assert "a chance of under 1 % (" in said(beyond)
+    assert "a chance of under 1 % unless others of its family pass first (" in said(beyond, family_size=3)
+    assert "); no number of paired seeds up to 10,000 gives 80 %." in said(beyond)
 
 
 def test_equivalence_is_held_against_no_difference_or_the_papers():
-    found = claim_power(claim("equivalence"), FOUND, 0.05)
+    found = power_of(claim("equivalence"))
     assert found == ClaimPower(power=equivalence_power(0.0, 0.05, 0.1, 5), at="no difference")
     assert "Were there no difference at all, the test would pass with a chance of" in said(claim("equivalence"))
-    papers = claim_power(claim("equivalence", paper_value=-0.04), FOUND, 0.05)
+    papers = power_of(claim("equivalence", paper_value=-0.04))
     assert papers.power == pytest.approx(equivalence_power(0.04, 0.05, 0.1, 5))
     assert (papers.at, papers.detectable) == ("the paper's difference", None)
 
 
 @pytest.mark.parametrize(("direction", "paper_value", "room"), [("less", 0.04, 0.06), ("greater", 0.04, 0.14)])
 def test_at_most_counts_from_the_margin_on_its_side(direction, paper_value, room):
-    found = claim_power(claim("at_most", direction=direction, paper_value=paper_value), FOUND, 0.05)
+    found = power_of(claim("at_most", direction=direction, paper_value=paper_value))
     assert found.power == pytest.approx(TTestPower().power(room / 0.05, 5, 0.05, alternative="larger"), abs=1e-6)
     assert found.detectable is None
 
@@ -78,21 +94,58 @@ def test_at_most_counts_from_the_margin_on_its_side(direction, paper_value, room
 def test_a_threshold_counts_from_the_threshold_and_ratios_by_factors():
     found = Finding(n=5, effect=2.0, distance=math.log(2.0), sd=0.5, low=1.1, high=3.7, p=0.04)
     ratio = claim("threshold", threshold=1.0, logarithmic=True)
-    assert claim_power(ratio, found, 0.05).power == pytest.approx(
-        TTestPower().power(math.log(2) / 0.5, 5, 0.05), abs=1e-6
-    )
-    factor = math.exp(claim_power(ratio, found, 0.05).detectable)
-    assert f"80 % power takes a mean off the threshold by a factor of {factor:.4g} or more." in said(ratio, 1, found)
+    power = power_of(ratio, found)
+    assert power.power == pytest.approx(TTestPower().power(math.log(2) / 0.5, 5, 0.05), abs=1e-6)
+    smallest = 0.5 * TTestPower().solve_power(nobs=5, alpha=0.05, power=0.8)
+    assert power.detectable == pytest.approx(math.exp(smallest), rel=1e-4)
+    assert f"A mean off the threshold by a factor of {power.detectable:.4g} or more would be" in said(ratio, 1, found)
+    assert power_of(ratio, replace(found, n=2, sd=9.0), alpha=0.001).detectable is None
     plain = said(claim("threshold", threshold=0.3), 1, Finding(n=5, effect=0.28, distance=-0.02, sd=0.05, p=0.42))
-    assert "(power of 5 runs at this sd and alpha = 0.05)" in plain
-    assert "a mean off the threshold by 0.08" in plain
+    assert "(5 runs, alpha = 0.05, taking this sd as exact)" in plain
+    assert "A mean off the threshold by 0.08" in plain
 
 
-@pytest.mark.parametrize("finding", [Finding(n=1, effect=1.0), Finding(n=3, effect=1.0, sd=0.0, p=0.25)])
-def test_no_spread_leaves_power_undefined(finding):
-    assert claim_power(claim(paper_value=-0.1), finding, 0.05) == ClaimPower()
+def test_below_the_papers_scale_its_difference_may_be_another():
+    entry = claim(paper_value=-0.1)
+    here, there = power_of(entry, scale="demo"), power_of(entry, scale="paper")
+    assert (here.at, here.power) == ("the paper's difference, at the paper's scale", there.power)
+    assert (
+        "The paper's difference is -0.1, at the paper's scale; here it may be another. Were it the true one here, the"
+    ) in said(entry, scale="demo")
+
+
+def test_epochs_are_taken_as_the_same_part_of_our_horizon(analysis):
+    """20 of 100 epochs are 8 of 40."""
+    entry = claim(paper="p", metric="recovery_epoch", conditions=["x", "y"], paper_value=20, paper_epochs=100)
+    rows = [
+        {"paper": "p", "condition": name, "seed": seed, "epochs": 40, "recovery_epoch": value + seed % 2}
+        for name, value in (("x", 30.0), ("y", 21.0))
+        for seed in range(4)
+    ]
+    rows[0]["recovery_epoch"] += 20
+    found = measure(entry, pl.DataFrame(rows), None, analysis)
+    assert found.paper_difference == 8.0
+    assert claim_power(entry, found, 0.05, "cpu").power == pytest.approx(
+        TTestPower().power(8 / found.sd, 4, 0.05), abs=1e-6
+    )
+    text = evidence(entry, found, found.p, 1, None, claim_power(entry, found, 0.05, "cpu"))
+    assert "The paper's difference is 20 of its 100 epochs, 8 of ours, at the paper's scale; here it may" in text
+
+
+@pytest.mark.parametrize(
+    ("finding", "reason"),
+    [
+        (Finding(n=1, effect=1.0), "one value has no spread"),
+        (Finding(n=3, effect=1.0, sd=0.0, p=0.25), "all values are equal, so that their spread is unknown"),
+        (Finding(missing="no run of et"), "not run"),
+    ],
+)
+def test_no_spread_leaves_power_undefined(finding, reason):
+    assert power_of(claim(paper_value=-0.1), finding) == ClaimPower(reason=reason)
 
 
 @pytest.mark.parametrize("comparison", ["bound", "value", "difference", "groups", "sign"])
-def test_other_comparisons_have_no_power(comparison):
-    assert claim_power({"comparison": comparison, "paper_value": 1.0}, FOUND, 0.05) == ClaimPower()
+def test_other_comparisons_have_no_power_and_say_why(comparison):
+    found = power_of({"comparison": comparison, "paper_value": 1.0})
+    assert found == ClaimPower(reason=found.reason)
+    assert len(found.reason) > 20

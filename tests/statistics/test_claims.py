@@ -49,7 +49,7 @@ def test_ordering_reproduced(verdicts):
     assert "Exact sign-flip p = 0.25: cannot reach alpha = 0.05 at n = 3." in entry["evidence"]
     assert "not significant" not in entry["evidence"]
     assert entry["sentence"].startswith("Reproduced: et minus tc in val_loss is -0.11 (95 % interval -0.1348 to -0.08")
-    assert "The paper's difference is -0.05." in entry["evidence"]
+    assert "The paper's difference is -0.05, at the paper's scale; here it may be another." in entry["evidence"]
 
 
 def test_ordering_contradicted_on_the_other_side(verdicts):
@@ -62,7 +62,7 @@ def test_ordering_inconclusive_says_how_many_seeds_would_do(verdicts):
     (entry,) = verdicts(claim(), {"et": [2.9, 3.1, 3.21], "tc": TC})
     assert entry["verdict"] == "inconclusive"
     assert entry["n_needed"] > 3
-    assert f"About {entry['n_needed']} paired seeds would settle it" in entry["evidence"]
+    assert f"About {entry['n_needed']} paired seeds would settle it as reproduced at this" in entry["evidence"]
 
 
 def threshold(**keys):

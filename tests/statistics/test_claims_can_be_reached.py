@@ -16,14 +16,17 @@ import pytest
 import yaml
 
 from moe_replication.config import load_project
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.config.claims import load_claims
 from moe_replication.statistics.claim_power import claim_power
 from moe_replication.statistics.claims import decide
 from moe_replication.statistics.findings import measure
 from moe_replication.statistics.hypothesis_tests import ALPHA
+from moe_replication.statistics.needed import Needed, what_settles
 from moe_replication.statistics.wording import evidence
 
 ROOT = Path(__file__).parents[2]
+ANALYSIS = analysis_settings(ROOT)
 CLAIMS = load_claims(ROOT / "config/claims", ROOT / "workflow/schemas/claims.schema.yaml")
 SEEDS = {path.stem: yaml.safe_load(path.read_text())["seeds"] for path in (ROOT / "config/scales").glob("*.yaml")}
 FAMILIES = Counter((claim["paper"], claim.get("family"), scale) for claim in CLAIMS for scale in claim["scales"])
@@ -141,16 +144,18 @@ def made_up(claim: dict, good: bool, n: int, data_sets: dict) -> Iterator[pl.Dat
             yield pl.DataFrame(rows).with_columns(pl.col(claim["metric"]).clip(low, high))
 
 
-def outcomes(claim: dict, good: bool, data_sets: dict) -> Iterator[tuple[str, str]]:
-    """(verdict, evidence) of every made-up table at every scale of the claim, the scale with most seeds first."""
+def outcomes(claim: dict, good: bool, data_sets: dict) -> Iterator[tuple[str, Needed | None, str]]:
+    """(verdict, what settles it, evidence) of every made-up table at every scale of the claim, the scale with most
+    seeds first."""
     for scale in sorted(claim["scales"], key=lambda scale: -len(SEEDS[scale])):
         size = FAMILIES[claim["paper"], claim.get("family"), scale]
         for runs in made_up(claim, good, len(SEEDS[scale]), data_sets):
-            finding = measure(claim, runs, runs)
+            finding = measure(claim, runs, runs, ANALYSIS)
             p_corrected = None if finding.p is None else min(1.0, finding.p * size)
-            verdict, needed = decide(claim, finding, p_corrected, size)
-            power = claim_power(claim, finding, ALPHA / size)
-            yield verdict, evidence(claim, finding, verdict, p_corrected, size, needed, power)
+            verdict = decide(claim, finding, p_corrected)
+            needed = what_settles(claim, finding, size) if verdict == "inconclusive" else None
+            power = claim_power(claim, finding, ALPHA / size, scale)
+            yield verdict, needed, evidence(claim, finding, p_corrected, size, needed, power)
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +173,12 @@ def data_sets():
 def test_a_claim_is_settled_by_clear_runs_or_says_what_it_lacks(claim, good, verdict, unreachable, data_sets):
     found = outcomes(claim, good, data_sets)
     if claim["id"] not in unreachable:
-        assert any(verdict == reached for reached, _ in found), "make it reachable, or list it with the reason"
+        assert any(verdict == reached for reached, *_ in found), "make it reachable, or list it with the reason"
         return
-    limits = [text for reached, text in found if reached == "inconclusive"]
-    assert limits
-    assert any(phrase in limits[0] for phrase in ("Cannot reach alpha", "would settle it"))
-    assert verdict not in {reached for reached, _ in found}, "it can be reached: strike it off the list"
+    found = list(found)
+    assert verdict not in {reached for reached, *_ in found}, "it can be reached: strike it off the list"
+    needed, text = next((needed, text) for reached, needed, text in found if reached == "inconclusive")
+    assert needed.n is not None or "Cannot reach alpha" in text
 
 
 def test_the_lists_name_claims_that_exist():

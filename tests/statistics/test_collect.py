@@ -115,7 +115,7 @@ def test_truncated_json_is_named(write_run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.update(format=2), "format = 2, this version reads 1"),
+        (lambda r: r.update(format=1), "format = 1, this version reads 2"),
         (lambda r: r.pop("metrics"), "missing metrics"),
         (lambda r: r["run"].pop("seed"), "missing seed"),
         (
@@ -198,3 +198,21 @@ def test_claims_are_counted_as_they_stood_at_training(write_run, tmp_path):
         ("expert-ecology", "b-one", "aaa", 2),
         ("expert-ecology", "b-one", "bbb", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("run.json", lambda found: found["settings"].update(top_k="two"), r"top_k = 'two' must be Int64"),
+        ("run.json", lambda found: found["counts"].update(steps=None), r"steps = None must be Int64"),
+        ("cost.json", lambda found: found.update(wall_seconds="long"), r"wall_seconds = 'long' must be Float64"),
+        ("cost.json", lambda found: found.update(killed=None), r"killed = None must be Int64"),
+        ("environment.json", lambda found: found.update(threads="all"), r"threads = 'all' must be Int64"),
+        ("environment.json", lambda found: found.update(claims=["a"]), r"claims must map ids to digests"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_the_file_that_holds_it(write_run, tmp_path, name, change, message):
+    directory = write_run(tmp_path, "expert-threshold", "et", 0)
+    edit(directory / name, change)
+    with pytest.raises(BadInput, match=rf"seed-0/{name}: {message}"):
+        read_record(directory)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
+from moe_replication.statistics.bootstrap import bootstrap_groups
 from moe_replication.statistics.exact_tests import sign_test, stratified_fisher, stratified_permutation
 from moe_replication.statistics.intervals import clopper_pearson
 from moe_replication.statistics.pooled_findings import measure_groups, measure_sign
@@ -69,12 +72,13 @@ def groups_of_alike_runs(seed: int, conditions: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("test", ["permutation", "fisher"])
 @pytest.mark.parametrize("conditions", SIZES)
-def test_pooled_groups_keep_5_percent_where_runs_alone_do_not(test, conditions):
+def test_pooled_groups_keep_5_percent_where_runs_alone_do_not(test, conditions, analysis):
     names = [f"c{index}" for index in range(2 * conditions)]
     claim = {"paper": "p", "metric": "dead", "test": test, "threshold": 4, "conditions": names[:conditions],
              "against": names[conditions:]}  # fmt: skip
     tables = [groups_of_alike_runs(seed, conditions) for seed in range(300)]
-    findings = [measure_groups(claim, table, table, "") for table in tables]
+    few_draws = replace(analysis, resamples=100)
+    findings = [measure_groups(claim, table, table, "", few_draws) for table in tables]
     over_runs = [float(found.note.split()[2]) for found in findings]
     slack = 4 * np.sqrt(0.05 * 0.95 / 300)
     assert np.mean([found.p < 0.05 for found in findings]) <= 0.05 + slack
@@ -93,6 +97,17 @@ def test_a_pooled_sign_keeps_5_percent_where_runs_alone_do_not(conditions):
     ]
     assert np.mean([found.p < 0.05 for found in findings]) <= 0.05 + SLACK
     assert np.mean([sign_test(table.ravel()).p < 0.05 for table in values]) > 0.05 + SLACK
+
+
+@pytest.mark.parametrize(("conditions", "covers"), [(3, 0.8), (5, 0.87), (10, 0.92)])
+def test_bootstrap_over_few_conditions_only_describes(conditions, covers):
+    """Three runs a condition around its own mean: far below 95 % with few conditions."""
+    generator = np.random.default_rng([6, conditions])
+    means = generator.normal(size=(REPLICATES, 2, conditions, 1))
+    values = means + 0.3 * generator.normal(size=(REPLICATES, 2, conditions, 3))
+    held = np.mean([holds(*bootstrap_groups([pair.tolist()], 300, seed), 0.0) for seed, pair in enumerate(values)])
+    assert held == pytest.approx(covers, abs=4 * np.sqrt(covers * (1 - covers) / REPLICATES))
+    assert held < 0.95
 
 
 def holds(low: float, high: float, truth: float) -> bool:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.report.scorecard_words import ours
 from moe_replication.statistics.claims import judge
 from moe_replication.statistics.hypothesis_tests import holm
 
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 PAPER = "expert-ecology"
 SETS = {
     "v3-e0.30": "digits-100",
@@ -56,7 +60,7 @@ def sign(**keys):
 
 
 def verdicts(claims, values, curves=None):
-    return judge(claims if isinstance(claims, list) else [claims], table(values), curves, "smoke")
+    return judge(claims if isinstance(claims, list) else [claims], table(values), curves, "smoke", ANALYSIS)
 
 
 def test_more_dead_experts_in_one_group():
@@ -65,10 +69,11 @@ def test_more_dead_experts_in_one_group():
     assert (entry["verdict"], entry["n"], entry["effect"]) == ("reproduced", 8, pytest.approx(8.75))
     assert entry["p"] == entry["p_corrected"] == pytest.approx(2 / 70)
     assert entry["p_minimum"] == pytest.approx(2 / 70)
-    assert (entry["against"], entry["kind"], entry["ci_low"]) == (["v1"], "same claim at our scale", None)
+    assert (entry["against"], entry["kind"], entry["ci_low"]) == (["v1"], "same claim at our scale", 8.0)
     assert entry["sentence"] == (
         "Reproduced: mean dead_experts is 9 over 4 runs of line-b-0 and 0.25 over 4 runs of v1, "
-        "a difference of 8.75 within data sets; claimed: above zero."
+        "a difference of 8.75 within data sets (descriptive 95 % bootstrap interval over runs 8 to 9.5); "
+        "claimed: above zero."
     )
     assert entry["evidence"] == (
         "Exact permutation test within data sets: p = 0.02857, Holm-corrected over 1 in family f 0.02857."
@@ -82,7 +87,8 @@ def test_the_other_side_contradicts():
 
 def test_three_against_three_cannot_settle_it():
     (entry,) = verdicts(groups(), {"line-b-0": [9, 8, 10], "v1": [0, 1, 0]})
-    assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", pytest.approx(0.1), None)
+    assert (entry["verdict"], entry["p"]) == ("inconclusive", pytest.approx(0.1))
+    assert (entry["n_needed"], entry["n_needed_of"]) == (12, "runs")
     assert entry["p_minimum"] == pytest.approx(0.1)
     assert "Cannot reach alpha = 0.05 with 3 runs against 3: smallest p 0.1." in entry["evidence"]
 
@@ -205,24 +211,28 @@ def test_a_sign_over_conditions_takes_their_medians():
     assert (entry["verdict"], entry["n"], entry["p"]) == ("reproduced", 12, 2 / 64)
     assert entry["note"].endswith("0.0312 over the medians of 6 conditions, which can reach 0.0312; the larger counts")
     (entry,) = verdicts(claim, values | {names[0]: [9, 4, 4]})
-    assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", 2 / 32, 6)
+    assert (entry["verdict"], entry["p"]) == ("inconclusive", 2 / 32)
+    assert (entry["n_needed"], entry["n_needed_of"]) == (6, "conditions")
     assert "Cannot reach alpha = 0.05 with 5 conditions off the threshold: smallest p 0.0625." in entry["evidence"]
-    assert "At least 6 conditions off the threshold, all on one side, would be needed." in entry["evidence"]
+    assert (
+        "About 6 conditions off the threshold, at the observed share, would settle it as reproduced."
+        in entry["evidence"]
+    )
 
 
 def test_a_sign_leaves_out_conditions_without_a_value():
     """v6 ran, and its revival, say, has no meaning; a condition that did not run still stops the claim."""
     runs = table({"v1": [9] * 8}).vstack(table({"v6": [0, 0]}).with_columns(dead_experts=pl.lit(None, pl.Float64)))
-    (entry,) = judge([sign()], runs, None, "smoke")
+    (entry,) = judge([sign()], runs, None, "smoke", ANALYSIS)
     assert (entry["verdict"], entry["n"]) == ("reproduced", 8)
     assert "Left out, as they have no value of dead_experts: 2 run(s)." in entry["evidence"]
-    (entry,) = judge([sign(conditions=["v6"])], runs, None, "smoke")
+    (entry,) = judge([sign(conditions=["v6"])], runs, None, "smoke", ANALYSIS)
     assert entry["sentence"] == "Not run at scale smoke: no run of v6 has a value of dead_experts."
 
 
 def test_the_scorecard_says_what_the_numbers_are():
     entries = verdicts([sign(conditions=["v1"]), groups()], {"v1": [9, 8, 7, 6], "line-b-0": [10, 10, 10, 10]})
-    assert [ours(entry) for entry in entries] == ["share above 1 [0.3976, 1]", "2.5"]
+    assert [ours(entry) for entry in entries] == ["share above 1 [0.3976, 1]", "2.5 [1.5, 3.5]"]
 
 
 def test_exact_tests_state_their_reach_and_no_power():
@@ -236,7 +246,7 @@ def test_five_runs_cannot_settle_a_sign():
     (entry,) = verdicts(sign(conditions=["v1"]), {"v1": [5] * 5})
     assert (entry["verdict"], entry["n_needed"], entry["p_minimum"]) == ("inconclusive", 6, 0.0625)
     assert "Cannot reach alpha = 0.05 at n = 5: smallest p 0.0625." in entry["evidence"]
-    assert "At least 6 runs off the threshold, all on one side, would be needed." in entry["evidence"]
+    assert "About 6 runs off the threshold, at the observed share, would settle it as reproduced." in entry["evidence"]
     (mixed,) = verdicts(sign(conditions=["v1"]), {"v1": [5, 3] * 5})
     assert (mixed["verdict"], mixed["n_needed"], mixed["effect"]) == ("inconclusive", None, 0.5)
 

@@ -17,8 +17,9 @@ from moe_replication.statistics.scorecard import edited, write_scorecard
 ROOT = Path(__file__).parents[2]
 ANALYSIS = analysis_settings(ROOT)
 REQUIRED = {
-    "id", "paper", "place", "kind", "verdict", "effect", "ci_low", "ci_high", "n", "n_needed", "p", "p_corrected",
-    "power", "power_at", "detectable", "paper_value", "sentence", "claim", "evidence", "figures",
+    "id", "paper", "scale", "place", "kind", "comparison", "test", "family", "verdict", "effect", "ci_low", "ci_high",
+    "interval", "logarithmic", "sd", "sd_unit", "n", "n_needed", "n_needed_of", "n_needed_paper", "p", "p_corrected",
+    "power", "power_at", "power_reason", "detectable", "paper_value", "sentence", "claim", "evidence", "figures",
 }  # fmt: skip
 
 
@@ -49,7 +50,12 @@ def test_scorecard_json_has_the_agreed_shape(results, claims):
     assert (card["scale"], card["scale_note"], card["warnings"]) == ("smoke", "a note on the scale", [])
     assert card["claims_sha256"] == sha256_json(at_smoke(claims))
     assert [entry["id"] for entry in card["claims"]] == [claim["id"] for claim in claims]
-    assert all(set(entry) >= REQUIRED for entry in card["claims"])
+    for entry in card["claims"]:
+        assert set(entry) >= REQUIRED
+        assert entry["scale"] == "smoke"
+        assert (entry["power"] is None) == (entry["power_reason"] is not None)
+        assert (entry["ci_low"] is None) == (entry["interval"] is None)
+        assert (entry["n_needed_of"] is not None) == (entry["verdict"] == "inconclusive")
 
 
 def test_totals_count_every_claim_once_and_never_mix_kinds(results, claims):
@@ -119,32 +125,32 @@ def test_a_claim_that_is_edited_after_the_runs_is_named(results, claims):
     later = [claim | edit if claim["id"] == "b-v1-no-dead" else claim for claim in claims]
     runs = len(list((results / "runs/expert-ecology").glob("*/seed-*")))
     assert write_scorecard(results, later, "smoke", ANALYSIS)["claims_edited"] == [
-        {"id": "b-v1-no-dead", "paper": "expert-ecology", "change": "changed", "runs": runs, "of": runs}
+        {"id": "b-v1-no-dead", "paper": "expert-ecology", "change": "changed", "runs": runs, "without": 0, "of": runs}
     ]
 
 
 def edits(today, registered, runs=5):
-    """(id, change, runs) of claims {id: text} today, where (id, text, n) says what n of the runs knew."""
+    """(id, change, runs, without) of claims {id: text} today, where (id, text, n) says what n of the runs knew."""
     claims = [{"paper": "p", "id": name, "statement": text} for name, text in today.items()]
     rows = [("p", name, claim_digest({"paper": "p", "id": name, "statement": text}), n) for name, text, n in registered]
     table = pl.DataFrame(rows, schema=REGISTERED, orient="row")
     found = edited(claims, pl.DataFrame({"paper": ["p"] * runs + ["q"]}), table)
     assert all((edit["paper"], edit["of"]) == ("p", runs) for edit in found)
-    return [(edit["id"], edit["change"], edit["runs"]) for edit in found]
+    return [(edit["id"], edit["change"], edit["runs"], edit["without"]) for edit in found]
 
 
 def test_edits_are_counted_in_runs():
     """Of five runs two knew an older text; all of them knew it otherwise; nobody knew it."""
     assert edits({"c": "new"}, [("c", "new", 5)]) == []
-    assert edits({"c": "new"}, [("c", "old", 2), ("c", "new", 3)]) == [("c", "changed", 2)]
-    assert edits({"c": "new"}, [("c", "old", 1), ("c", "older", 4)]) == [("c", "changed", 5)]
-    assert edits({"c": "new"}, []) == [("c", "added", 5)]
+    assert edits({"c": "new"}, [("c", "old", 2), ("c", "new", 3)]) == [("c", "changed", 2, 0)]
+    assert edits({"c": "new"}, [("c", "old", 1), ("c", "older", 4)]) == [("c", "changed", 5, 0)]
+    assert edits({"c": "new"}, []) == [("c", "added", 5, 0)]
 
 
 def test_a_claim_added_between_runs_and_one_removed():
-    assert edits({"c": "new"}, [("c", "new", 3)]) == [("c", "added", 2)]
-    assert edits({"c": "new"}, [("c", "new", 1), ("c", "old", 1)]) == [("c", "changed", 4)]
-    assert edits({}, [("c", "old", 2), ("c", "older", 1)]) == [("c", "removed", 3)]
+    assert edits({"c": "new"}, [("c", "new", 3)]) == [("c", "added", 2, 0)]
+    assert edits({"c": "new"}, [("c", "new", 1), ("c", "old", 1)]) == [("c", "added and changed", 1, 3)]
+    assert edits({}, [("c", "old", 2), ("c", "older", 1)]) == [("c", "removed", 3, 0)]
 
 
 def test_another_figure_is_no_edit():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import integrate, stats
 
+from moe_replication.config.analysis import analysis_settings
 from moe_replication.statistics.claims import judge
 
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 ET = [2.912, 2.958, 2.871, 2.930, 2.894]
 TC = [2.951, 2.987, 2.935, 2.961, 2.951]
 EC = [2.915, 2.954, 2.872, 2.933, 2.895]
@@ -44,7 +47,7 @@ def runs(values, **columns):
 
 @pytest.fixture(scope="module")
 def judged():
-    entries = judge(CLAIMS, runs({"et": ET, "tc": TC, "ec": EC}), None, "demo")
+    entries = judge(CLAIMS, runs({"et": ET, "tc": TC, "ec": EC}), None, "demo", ANALYSIS)
     return {entry["id"]: entry for entry in entries}
 
 
@@ -101,12 +104,14 @@ def t_power(shift, n, alpha):
 
 def test_power_of_an_ordering_at_the_papers_difference(judged):
     entry, alpha = judged["a-1"], 0.05 / 3
-    assert entry["power_at"] == "the paper's difference"
+    assert entry["power_at"] == "the paper's difference, at the paper's scale"
     sd = DIFFERENCES["a-1"].std(ddof=1)
     critical = stats.t.ppf(1 - alpha / 2, 4)
     # the lower tail is nil at this shift
     assert entry["power"] == pytest.approx(stats.nct.sf(critical, 4, 0.049 / sd * math.sqrt(5)))
     assert stats.nct.sf(critical, 4, entry["detectable"] / sd * math.sqrt(5)) == pytest.approx(0.8, abs=1e-6)
+    enough = [n for n in range(2, 500) if t_power(0.049 / sd * math.sqrt(n), n, alpha) >= 0.8]
+    assert entry["n_needed_paper"] == enough[0]
     assert entry["n_needed"] is None
 
 
@@ -165,7 +170,7 @@ def test_groups_and_a_bound_in_one_family():
         claim("b-3", "bound", "clopper_pearson", "high", direction="less", paper_value=0, margin=0.05,
               margin_origin="ours"),
     ]  # fmt: skip
-    fisher, means, bound = judge(claims, runs(dead, dataset="digits-10"), None, "demo")
+    fisher, means, bound = judge(claims, runs(dead, dataset="digits-10"), None, "demo", ANALYSIS)
     share = stats.fisher_exact([[5, 0], [0, 6]]).pvalue
     assert share == pytest.approx(1 / math.comb(11, 5))
     mean = stats.permutation_test(

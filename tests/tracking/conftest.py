@@ -55,7 +55,7 @@ def tabulate(project: Project) -> None:
     analysis = analysis_settings(ROOT)
     write_comparisons(results, {("expert-threshold", "et"): "tc", ("expert-threshold", "tc"): "dense"}, analysis, {})
     runs, curves = (pl.read_parquet(results / f"{name}.parquet") for name in ("runs", "curves"))
-    write_json(results / "scorecard.json", {"claims": judge(project.claims, runs, curves, "smoke")})
+    write_json(results / "scorecard.json", {"claims": judge(project.claims, runs, curves, "smoke", analysis)})
 
 
 @pytest.fixture

@@ -34,5 +34,11 @@ def test_claims_on_the_pair_say_what_was_found_and_wider_ones_where_they_are_com
     ]
 
 
+def test_without_a_mirror_no_link_is_promised(tmp_path):
+    claims = [_claim("of-three", "et", "tc", "dense"), _claim("of-four", "et", "tc", "dense", "ec")]
+    write_json(tmp_path / "scorecard.json", {"claims": claims})
+    assert claim_lines(tmp_path, "p", ("tc", "et")) == ["Further claims, without a page in MLflow: of-three, of-four"]
+
+
 def test_before_the_claims_are_judged_there_is_nothing_to_name(tmp_path):
     assert claim_lines(tmp_path, "p", ("et", "tc")) == []

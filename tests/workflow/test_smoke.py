@@ -21,9 +21,10 @@ SMOKE = ("scale=smoke",)
 def judge_at_smoke(results: Path) -> list[dict]:
     """Every claim judged on the smoke runs, whatever its scales: not for the verdicts, but to miss no metric."""
     tables = {name: pl.read_parquet(results / f"{name}.parquet") for name in ("curves", "experts", "probe-metrics")}
-    runs = with_derived(pl.read_parquet(results / "runs.parquet"), *tables.values(), analysis_settings(ROOT))
+    analysis = analysis_settings(ROOT)
+    runs = with_derived(pl.read_parquet(results / "runs.parquet"), *tables.values(), analysis)
     claims = [claim | {"scales": ["smoke"]} for claim in load_project(ROOT, {"scale": "smoke"}).claims]
-    return judge([claim for claim in claims if "epoch" not in claim], runs, tables["curves"], "smoke")
+    return judge([claim for claim in claims if "epoch" not in claim], runs, tables["curves"], "smoke", analysis)
 
 
 def test_smoke_scale_from_data_to_report(tmp_path, finished):

@@ -97,12 +97,6 @@ def core_bundle():
     return [] if place is None or place.startswith(("http://", "https://")) else place
 
 
-def launcher(processes):
-    """torchrun where a run spans processes."""
-    torchrun = f"torchrun --standalone --nproc_per_node {processes} -m moe_replication.cli"
-    return torchrun if processes > 1 else "moe-replication"
-
-
 def text_root(name):
     """Local copy that a token set is made from, if any."""
     return PROJECT.roots.get(name.rsplit("-", 4)[0])

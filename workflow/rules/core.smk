@@ -30,6 +30,9 @@ for scored in core_runs(PROJECT, core_settings(PROJECT.root)):
         threads: PROJECT.scale.threads
         resources:
             gpu=PROJECT.scale.gpus_per_process,
+            gpu_mem_mb=REQUESTS.resource([scored], "gpu_mem_mb"),
+            mem_mb=REQUESTS.resource([scored], "mem_mb"),
+            runtime=REQUESTS.resource([scored], "runtime"),
         params:
             run=str(scored.folder),
             bundle=PROJECT.roots[CORE_ROOT],
@@ -37,4 +40,5 @@ for scored in core_runs(PROJECT, core_settings(PROJECT.root)):
         message:
             f"score {scored.paper} {scored.condition}, seed {scored.seed}, on CORE"
         shell:
-            "moe-replication core {params.run} > {log} 2>&1"
+            "exec python -m moe_replication.scheduling --gpus {resources.gpu} --gpu-memory {resources.gpu_mem_mb}"
+            " -- moe-replication core {params.run} > {log} 2>&1"

@@ -45,6 +45,9 @@ for probe_job in PROBE_JOBS:
         threads: PROJECT.scale.threads
         resources:
             gpu=PROJECT.scale.gpus_per_process,
+            gpu_mem_mb=REQUESTS.resource(probe_job.runs, "gpu_mem_mb"),
+            mem_mb=REQUESTS.resource(probe_job.runs, "mem_mb"),
+            runtime=REQUESTS.resource(probe_job.runs, "runtime"),
         params:
             settings=SCAN_SETTINGS if probe_job.command == "scan" else PROBE_SETTINGS,
             command=probe_job.command,
@@ -52,7 +55,8 @@ for probe_job in PROBE_JOBS:
         message:
             f"{probe_job.command} {probe_job.title}"
         shell:
-            "moe-replication {params.command} {input.records} > {log} 2>&1"
+            "exec python -m moe_replication.scheduling --gpus {resources.gpu} --gpu-memory {resources.gpu_mem_mb}"
+            " -- moe-replication {params.command} {input.records} > {log} 2>&1"
 
 
 rule collect_probes:

@@ -11,16 +11,18 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-LARGEST_MEMBER = 512 * 2**20  # a false length must not fill the memory
+# A false length or a kilobyte that unpacks to gigabytes must not fill the memory. A scale's bundle holds some 100 MB.
+LARGEST_MEMBER = 512 * 2**20
+LARGEST_BUNDLE = 4 * 2**30
 # No dot in front: neither hidden files nor a way out of the folder.
-_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _MEMBER = re.compile(rf"config(?:/{_PART})+|(?:runs|probes)/{_PART}/{_PART}/seed-\d+/{_PART}")
 _SCALE = re.compile(r"[a-z0-9-]+")
 _NAMED = 8  # members in a message
@@ -82,6 +84,9 @@ def read_bundle(path: Path) -> Bundle:
                 faults["corrupt"].append(name)
     if manifest is None:
         raise BadInput(f"{path}: an empty archive; copy the bundle again")
+    faults["both a file and a folder"] = sorted(
+        {parent.as_posix() for name in contents for parent in PurePosixPath(name).parents} & set(contents)
+    )
     faults["missing"] = sorted(set(manifest["files"]) - set(contents))
     found = "; ".join(f"{kind}: {named(names)}" for kind, names in faults.items() if names)
     if found:
@@ -98,20 +103,25 @@ def named(names: Iterable[str]) -> str:
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Each member's name and bytes; BadInput for an unsafe name, a link or a giant, and where the data end."""
-    last = "its start"
+    last, total = "its start", 0
     try:
         with tarfile.open(path, mode="r:gz") as archive:
             for entry in archive:
-                last = entry.name
+                last, total = entry.name, total + entry.size
                 known = entry.name == MANIFEST or _MEMBER.fullmatch(entry.name)
-                if not entry.isreg() or not known or entry.size > LARGEST_MEMBER:
+                if not entry.isreg() or not known or entry.size > LARGEST_MEMBER or total > LARGEST_BUNDLE:
                     raise BadInput(
                         f"{path}: member {entry.name!r} is no plain file of config/, runs/ or probes/ of at most"
-                        f" {LARGEST_MEMBER} bytes; nothing was imported, do not trust this file"
+                        f" {LARGEST_MEMBER} bytes, {LARGEST_BUNDLE} in all; nothing was imported, do not trust this"
+                        " file"
                     )
                 yield entry.name, archive.extractfile(entry).read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise BadInput(f"{path}: truncated or no bundle, unreadable at {last} ({error}); copy it again") from error
+    # Headers that are not what tar writes surface as any of these.
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, OverflowError, LookupError) as error:
+        if isinstance(error, BadInput):
+            raise
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: truncated or no bundle, unreadable at {last} ({reason}); copy it again") from error
 
 
 def _read_manifest(path: Path, name: str, content: bytes) -> dict:
@@ -119,7 +129,7 @@ def _read_manifest(path: Path, name: str, content: bytes) -> dict:
         raise BadInput(f"{path}: does not start with {MANIFEST}; give a bundle that `moe-replication export` wrote")
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: corrupt: {MANIFEST} ({error}); copy the file again") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if version != FORMAT:

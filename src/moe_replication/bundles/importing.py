@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from moe_replication.bundles.exporting import portable_settings
 from moe_replication.config.fingerprint import training_code_version
 from moe_replication.config.jobs import RECORD_FILES
 from moe_replication.config.overrides import CONFIG, read_settings
-from moe_replication.config.project import Project
+from moe_replication.config.project import Project, load_project
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json, write_json, write_text
 from moe_replication.statistics.collect import read_record
@@ -56,6 +57,27 @@ def import_runs(project: Project, bundle: Bundle, replace: bool) -> list[str]:
     """
     results = project.root / "results" / bundle.scale
     results.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _import_staged(project, bundle, results, replace)
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            results.parent.rmdir()
+
+
+def make_project(bundle: Bundle, source: Path, folder: Path) -> None:
+    """A new project folder: workflow and discrepancies of `source`, config/ and settings of the bundle.
+
+    BadInput, before anything is written, when the folder is not empty or the bundle's config/ is faulty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"--into {folder}: is not empty; name a new folder")
+    with tempfile.TemporaryDirectory() as stage:
+        _lay_out(bundle, source, Path(stage))
+        load_project(stage)
+        shutil.copytree(stage, folder, dirs_exist_ok=True)
+
+
+def _import_staged(project: Project, bundle: Bundle, results: Path, replace: bool) -> list[str]:
     with tempfile.TemporaryDirectory(dir=results.parent, prefix=".import-") as stage:
         staged = Path(stage, bundle.scale)
         arrivals = [_staged(bundle, folder, files, staged, results) for folder, files in _runs_of(bundle).items()]
@@ -73,14 +95,7 @@ def import_runs(project: Project, bundle: Bundle, replace: bool) -> list[str]:
     return [_line(project, paper, arrivals) for paper in sorted({arrival.name[0] for arrival in arrivals})]
 
 
-def make_project(bundle: Bundle, source: Path, folder: Path) -> None:
-    """A new project folder: workflow and discrepancies of `source`, config/ and settings of the bundle.
-
-    BadInput when the folder is not empty or the settings break the schema.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise BadInput(f"--into {folder}: is not empty; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+def _lay_out(bundle: Bundle, source: Path, folder: Path) -> None:
     for part in WORKFLOW:
         copy = shutil.copytree if (source / part).is_dir() else shutil.copy
         (folder / part).parent.mkdir(exist_ok=True)
@@ -144,7 +159,7 @@ def _same(name: str, ours: bytes, theirs: bytes) -> bool:
     try:
         first, second = json.loads(ours), json.loads(theirs)
         return {**first, "imported": None} == {**second, "imported": None}
-    except (ValueError, TypeError):  # a truncated record is a different one
+    except (ValueError, TypeError, RecursionError):  # a damaged record is a different one
         return False
 
 
@@ -172,8 +187,8 @@ def _line(project: Project, paper: str, arrivals: list[Arrival]) -> str:
     strange = [arrival.folder for arrival in chosen if arrival.name not in known]
     if strange:
         parts.append(f"not asked for by config/: {named(strange)}")
-    versions = ((arrival, known.get(arrival.name)) for arrival in chosen)
-    other = [arrival.folder for arrival, version in versions if version not in (None, arrival.record["config_version"])]
+    versions = ((arrival.folder, arrival.record.get("config_version"), known.get(arrival.name)) for arrival in chosen)
+    other = [folder for folder, made_from, today in versions if today not in (None, made_from)]
     if other:
         parts.append(f"made from other settings than config/ has, so they train again: {named(other)}")
     return "; ".join(parts)

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from moe_replication.cli import bundles, pages, prepare, results, runs, why
+from moe_replication.cli import bundles, gpus, pages, prepare, results, runs, why
 from moe_replication.errors import BadInput, TrainingDiverged
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -20,6 +20,7 @@ app.add_typer(results.commands)
 app.add_typer(pages.commands)
 app.add_typer(bundles.commands)
 app.add_typer(why.commands)
+app.add_typer(gpus.commands)
 
 
 def main() -> None:

@@ -43,20 +43,23 @@ def claim_lines(results: Path, paper: str, pair: tuple[str, str]) -> list[str]:
     """Claims that name both conditions: the finding of those on just these two, the page of those on a few more."""
     claims = _read(results / "scorecard.json").get("claims", [])
     pages = _read(results / "mirror.json").get("claims", {})
-    on_pair, on_few, on_many = [], [], []
+    on_pair, on_few, on_many, without_page = [], [], [], []
     for claim in claims:
         named = set(claim_conditions(claim)) if claim["paper"] == paper else set()
         page = pages.get(claim["id"], {}).get("compare")
         if named == set(pair):
             on_pair.append(f"  {claim['id']}: {claim['sentence']}")
-        elif named > set(pair) and page and len(named) <= FEW:
+        elif named > set(pair) and page is None:
+            without_page.append(claim["id"])
+        elif named > set(pair) and len(named) <= FEW:
             on_few.append(f"  {claim['id']}: {page}")
         elif named > set(pair):
             on_many.append(claim["id"])
     lines = ["Claims on this pair:", *on_pair] if on_pair else []
     lines += ["Claims on these and further conditions:", *on_few] if on_few else []
-    many = f"Further claims, with links in {results / 'mirror.json'}: {', '.join(on_many)}"
-    return [*lines, many] if on_many else lines
+    lines += [f"Further claims, with links in {results / 'mirror.json'}: {', '.join(on_many)}"] if on_many else []
+    lines += [f"Further claims, without a page in MLflow: {', '.join(without_page)}"] if without_page else []
+    return lines
 
 
 def _read(path: Path) -> dict:

@@ -19,7 +19,8 @@ def pages(scale: Scale = None, overrides: Overrides = None) -> None:
     Needs tables, scorecard and figures, neither torch nor DeepSpeed.
     Example: moe-replication pages --scale demo
     """
-    from moe_replication.files import read_json, write_text
+    from moe_replication.files import write_text
+    from moe_replication.report.card import read_card
     from moe_replication.report.checklist import checklist_page
     from moe_replication.report.discrepancies import discrepancies_page
     from moe_replication.report.environment import environment_page
@@ -40,7 +41,7 @@ def pages(scale: Scale = None, overrides: Overrides = None) -> None:
         "discrepancies": discrepancies_page(discrepancies),
         "environment": environment_page(project, results),
         "checklist": checklist_page(project, results),
-        "opening": opening(project, read_json(results / "scorecard.json"), results),
+        "opening": opening(project, read_card(results), results),
     }
     for name, text in contents.items():
         write_text(page_file(results, name), text)

@@ -194,6 +194,14 @@ def plan(
     diff: Annotated[
         tuple[str, str] | None, typer.Option(help="Two recipes of a paper: print only where their settings differ.")
     ] = None,
+    zero_stage: Annotated[
+        int | None, typer.Option(min=0, max=2, help="Count with this ZeRO stage; 0 in float32.")
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(min=1, help="Count with this many sequences (images) a pass.")
+    ] = None,
+    layouts: Annotated[bool, typer.Option("--layouts", help="Memory of every model under every layout.")] = False,
+    scaling: Annotated[bool, typer.Option("--scaling", help="Weak and strong scaling to 1,024 GPUs.")] = False,
     overrides: Overrides = None,
 ) -> None:
     """Parameters, FLOPs, memory, hours, disk and money of every condition of a scale; nothing runs.
@@ -207,8 +215,17 @@ def plan(
         rows = recipe_differences(project, *diff)
         show([dataclasses.asdict(row) for row in rows] if form == "json" else difference_table(rows, *diff))
         return
+    from moe_replication.planning import what_if
+    from moe_replication.planning.assumptions import load_assumptions
     from moe_replication.planning.plan import make_plan, plan_json
     from moe_replication.planning.text import plan_text
 
+    project = what_if.with_layout(project, zero_stage, micro_batch)
+    if layouts or scaling:
+        answers = what_if.layout_answers(project) if layouts else what_if.scaling_answers(project)
+        print_text = what_if.layouts_text if layouts else what_if.scaling_text
+        assumptions = load_assumptions(project.root, project.scale)
+        show(what_if.answers_json(answers) if form == "json" else print_text(answers, assumptions))
+        return
     found = make_plan(project)
     show(plan_json(found) if form == "json" else plan_text(found))

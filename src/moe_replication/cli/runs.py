@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ def train(
 ) -> None:
     """Train runs in turn, resuming where a checkpoint is, and write their run directories.
 
+    Starts the processes of engine.world_size itself, or takes its place among those of torchrun and srun.
     Example: moe-replication train results/demo/runs/expert-threshold/et/seed-0
     """
     project, chosen = chosen_runs(runs, overrides)
@@ -34,6 +36,16 @@ def train(
             f"{chosen[0].folder}: settings have hash {version}, not {expect};"
             " config/ changed while the workflow ran, start it again"
         )
+    sizes = sorted({run.config.engine.world_size for run in chosen})
+    if len(sizes) > 1:
+        raise BadInput(f"runs with engine.world_size {sizes}: train runs of one number of processes at a time")
+    from moe_replication.training.launch import start_ranks
+
+    settings = [f"--set={setting}" for setting in overrides or []]
+    command = [sys.executable, "-m", "moe_replication.cli", "train", *runs, *settings, "--expect", version]
+    code = start_ranks(sizes[0], command)
+    if code is not None:
+        raise typer.Exit(code)
     from moe_replication.training.loop import train_in_turn
 
     train_in_turn(project, chosen)

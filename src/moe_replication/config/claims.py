@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
-from moe_replication.config.schema import parse_yaml, validate
+from moe_replication.config.schema import read_yaml_value, validate
 from moe_replication.errors import BadInput
 from moe_replication.files import sha256_json
 
 # Keys that say nothing for a comparison; the schema demands those that do.
 UNUSED = {
     "ordering": {"against", "margin", "margin_origin", "threshold", "logarithmic"},
-    "threshold": {"against", "margin", "margin_origin"},
+    "threshold": {"against", "margin", "margin_origin", "paper_epochs"},
     "equivalence": {"against", "direction", "threshold", "logarithmic"},
     "at_most": {"against", "threshold", "logarithmic"},
-    "bound": {"against", "family", "threshold", "logarithmic"},
-    "value": {"against", "direction", "family", "threshold", "logarithmic"},
-    "difference": {"against", "direction", "family", "threshold", "logarithmic"},
-    "groups": {"margin", "margin_origin", "logarithmic", "paper_value"},
-    "sign": {"against", "margin", "margin_origin", "logarithmic", "paper_value"},
+    "bound": {"against", "family", "threshold", "logarithmic", "paper_epochs"},
+    "value": {"against", "direction", "family", "threshold", "logarithmic", "paper_epochs"},
+    "difference": {"against", "direction", "family", "threshold", "logarithmic", "paper_epochs"},
+    "groups": {"margin", "margin_origin", "logarithmic", "paper_value", "paper_epochs"},
+    "sign": {"against", "margin", "margin_origin", "logarithmic", "paper_value", "paper_epochs"},
 }
 # Further ones that say nothing for a test.
 UNUSED_BY_TEST = {"permutation": {"threshold"}}
@@ -69,11 +67,7 @@ def claim_digest(claim: Mapping) -> str:
 
 
 def _entries(path: Path) -> list:
-    try:
-        entries = parse_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        line = f" at line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
-        raise BadInput(f"{path}: not valid YAML{line}; mend the file") from error
+    entries = read_yaml_value(path)
     if not isinstance(entries, list):
         raise BadInput(f"{path}: expected a list of claims, found {type(entries).__name__}; start each with '- id:'")
     return entries

@@ -22,7 +22,8 @@ def data_name(config: RunConfig) -> str:
 
 def parse_token_name(name: str) -> tuple[str, dict[str, int | float]]:
     """Text set and settings that `data_name` wrote into a folder name; BadInput for any other name."""
-    found = re.fullmatch(r"(.+)-(\d+)-([\d.]+)-(\d+)-(\d+)", name)
+    whole = "([0-9]{1,15})"
+    found = re.fullmatch(rf"([a-z0-9-]{{1,60}})-{whole}-([0-9]{{1,15}}(?:[.][0-9]{{1,15}})?)-{whole}-{whole}", name)
     if found is None:
         raise BadInput(f"tokens {name!r}: expected SET-VOCABULARY-TOKENIZER_MEGABYTES-TRAIN_TOKENS-VALIDATION_TOKENS")
     source, vocabulary, megabytes, train, validation = found.groups()

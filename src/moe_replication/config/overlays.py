@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
+from moe_replication.errors import BadInput
+
 Settings = TypeVar("Settings")
 
 
@@ -21,14 +23,19 @@ class Leaf:
 
 
 def read_layer(tree: dict, origin: str) -> dict:
-    """Turn a YAML mapping into a tree of Leaf; `origin` is the fallback for leaves without one."""
-    origin = tree.get("origin", origin)
+    """Turn a YAML mapping into a tree of Leaf; `origin` is the fallback for leaves without one.
+
+    BadInput for an origin that is no text, and for a further key beside value and origin.
+    """
+    origin = _origin_of(tree, origin)
     layer: dict[str, object] = {}
     for key, item in tree.items():
         if key == "origin":
             continue
         if isinstance(item, dict) and "value" in item:
-            layer[key] = Leaf(value=item["value"], origin=item.get("origin", origin))
+            if set(item) - {"value", "origin"}:
+                raise BadInput(f"{key}: keys {', '.join(item)}; beside value there is origin alone, delete the others")
+            layer[key] = Leaf(value=item["value"], origin=_origin_of(item, origin))
         elif isinstance(item, dict):
             layer[key] = read_layer(item, origin)
         else:
@@ -70,5 +77,20 @@ def origins(tree: dict, prefix: str = "") -> dict[str, str]:
     return found
 
 
+def leaf_text(tree: dict, *keys: str) -> str | None:
+    """A setting that is text, None where there is no such setting or it is something else."""
+    found: object = tree
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found.value if isinstance(found, Leaf) and isinstance(found.value, str) else None
+
+
+def _origin_of(tree: dict, fallback: str) -> str:
+    origin = tree.get("origin", fallback)
+    if not isinstance(origin, str):
+        raise BadInput(f"origin = {origin!r} must be text: where the value comes from")
+    return origin
+
+
 def _other_kind(below: dict, item: dict) -> bool:
-    return "kind" in below and "kind" in item and below["kind"].value != item["kind"].value
+    return "kind" in below and "kind" in item and leaf_text(below, "kind") != leaf_text(item, "kind")

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
+from moe_replication.config.plain_yaml import YamlFault, parse_yaml
 from moe_replication.config.schema import read_yaml, validate
 from moe_replication.errors import BadInput
 
@@ -27,9 +26,9 @@ def parse_overrides(items: Iterable[str]) -> dict:
         if not found or not key:
             raise BadInput(f"--set {item}: expected key=value, for example --set scale=smoke")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BadInput(f"--set {item}: the value is not valid YAML; quote it") from error
+            value = parse_yaml(text)
+        except YamlFault as error:
+            raise BadInput(f"--set {item}: the value is not valid YAML {error}; quote it") from error
         *parents, last = key.split(".")
         level = nested
         for name in parents:
@@ -70,7 +69,7 @@ def _scalars(value: object) -> object:
         return [_scalars(item) for item in value]
     if isinstance(value, str):
         known = {"true": True, "false": False, "null": None}
-        return known.get(value.lower(), int(value) if re.fullmatch(r"-?\d+", value) else value)
+        return known.get(value.lower(), int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value)
     return value
 
 

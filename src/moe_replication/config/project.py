@@ -14,7 +14,7 @@ from moe_replication.config.claims import check_claims, load_claims
 from moe_replication.config.figures import FigureEntry, read_figures
 from moe_replication.config.fingerprint import config_version
 from moe_replication.config.image_sizes import check_image_sizes
-from moe_replication.config.overlays import Leaf, lay_over, origins, read_layer, values
+from moe_replication.config.overlays import Leaf, lay_over, leaf_text, origins, read_layer, values
 from moe_replication.config.overrides import read_settings
 from moe_replication.config.recipes import check_recipe, recipe_tree
 from moe_replication.config.run import RunConfig, build_run_config
@@ -191,7 +191,7 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
 
 def parse_run_path(path: str) -> RunName:
     """results/SCALE/runs/PAPER/CONDITION/seed-N, or a file in it; BadInput for any other path."""
-    found = re.fullmatch(r"results/([^/]+)/runs/([^/]+)/([^/]+)/seed-(\d+)(/[^/]*)?", path)
+    found = re.fullmatch(r"results/([^/]+)/runs/([^/]+)/([^/]+)/seed-(0|[1-9][0-9]{0,17})(/[^/]*)?", path)
     if found is None:
         raise BadInput(f"run {path!r}: expected results/SCALE/runs/PAPER/CONDITION/seed-N")
     return RunName(scale=found[1], paper=found[2], condition=found[3], seed=int(found[4]))
@@ -255,19 +255,22 @@ def _condition(
     section = scale["papers"][paper["paper"]]
     ours = f"ours: scale {scale['scale']}"
     recipe = row.get("recipe", recipe)
-    tree = recipe_tree(paper, recipe)
-    tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
-    task = tree["task"].value
-    own = [size for pattern, size in section.get("conditions_set", {}).items() if _matches(name, [pattern])]
-    sizes = (section["set"], section.get("task_set", {}).get(task, {}), *own)
-    for size in sizes:
-        tree = lay_over(tree, read_layer(size, ours))
-    wanted = tree["data"]["set"].value
+    source = f"condition {name} of {paper['paper']} at scale {scale['scale']}"
+    try:
+        tree = recipe_tree(paper, recipe)
+        tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
+        own = [size for pattern, size in section.get("conditions_set", {}).items() if _matches(name, [pattern])]
+        of_task = section.get("task_set", {}).get(leaf_text(tree, "task"), {})
+        for size in (section["set"], of_task, *own):
+            tree = lay_over(tree, read_layer(size, ours))
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from error
+    # Before the schema has seen them: a wrong or missing one is named below.
+    wanted = leaf_text(tree, "data", "set")
     stand_in = scale["stand_ins"].get(wanted)
     if stand_in is not None and roots.get(wanted) is None:
         leaf = Leaf(value=stand_in, origin=f"{ours}, stands in for {wanted}")
         tree = lay_over(tree, {"data": {"set": leaf}})
-    source = f"condition {name} of {paper['paper']} at scale {scale['scale']}"
     validate(values(tree), schema, source)
     baseline = row.get("baseline", paper["default_baseline"])
     return Condition(

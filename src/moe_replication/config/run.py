@@ -118,6 +118,11 @@ class RunConfig:
         routing = self.routing
         if self.training.epochs is None or self.ecology is None or not isinstance(self.optimizer, AdamWConfig):
             raise BadInput("task = vision needs training.epochs, an ecology section and optimizer.kind = adamw")
+        if self.training.activation_checkpointing:
+            raise BadInput(
+                "training.activation_checkpointing = true acts on language models only, task = vision would ignore it;"
+                " set it to false"
+            )
         if self.data.pooling is None:
             raise BadInput("task = vision needs data.pooling; set it to 1 for images as they are")
         if routing.balance == "aux":

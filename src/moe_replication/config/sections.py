@@ -213,6 +213,7 @@ class TrainingConfig:
     checkpoint_every: int
     snapshots: tuple[float, ...]
     loss_chunk_tokens: int
+    activation_checkpointing: bool
 
     def __post_init__(self) -> None:
         if list(self.snapshots) != sorted(set(self.snapshots)) or self.snapshots[-1] != 1.0:
@@ -230,7 +231,17 @@ class EngineConfig:
     zero_stage: int
     precision: str
     world_size: int
+    offload: str
 
     def __post_init__(self) -> None:
         if self.zero_stage == 3:
-            raise BadInput("engine.zero_stage = 3: DeepSpeed does not shard Mixture-of-Experts parameters; use 1 or 2")
+            raise BadInput(
+                "engine.zero_stage = 3: DeepSpeed does not shard Mixture-of-Experts layers, and shows a weight inside"
+                " its own layer's forward pass only, while the chunked head and paper B's losses read weights outside;"
+                " use 1 or 2"
+            )
+        if self.offload != "none" and self.zero_stage == 0:
+            raise BadInput(
+                f"engine.offload = {self.offload} needs engine.zero_stage = 1 or 2: at stage 0 DeepSpeed has no"
+                " optimizer state of its own to move; raise the stage, or set offload to none"
+            )

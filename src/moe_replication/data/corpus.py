@@ -111,13 +111,22 @@ def read_documents(folder: Path | str) -> pl.DataFrame:
     return pl.read_parquet(path)
 
 
+def content_sha256(folder: Path | str) -> str:
+    """Fingerprint of the corpus in a folder, as its manifest states it; BadInput where it does not."""
+    path = Path(folder, "manifest.json")
+    found = read_json(path).get("content_sha256")
+    if not isinstance(found, str):
+        raise BadInput(f"{path}: lacks content_sha256; delete {path.parent} and prepare the corpus again")
+    return found
+
+
 def embedded_source(folder: Path | str, name: str) -> TextSource:
     """The corpus in `folder` as one of EMBEDDED_SETS."""
     documents = read_documents(folder)
     return TextSource(
         facts={
             "name": name,
-            "corpus_sha256": read_json(Path(folder) / "manifest.json")["content_sha256"],
+            "corpus_sha256": content_sha256(folder),
             "order": "hash of the text",
         },
         batches=lambda split: [select_documents(documents, split=split, domain=EMBEDDED_SETS[name])],

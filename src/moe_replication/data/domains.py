@@ -10,12 +10,12 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.data.corpus import DOMAINS as KINDS
-from moe_replication.data.corpus import read_documents, select_documents
+from moe_replication.data.corpus import content_sha256, read_documents, select_documents
 from moe_replication.data.docstrings import text_digest
 from moe_replication.data.hub import load_from_hub, local_files, unreadable
 from moe_replication.data.manifest import file_entry, ids_sha256
 from moe_replication.errors import BadInput
-from moe_replication.files import atomic_path, read_json, write_json
+from moe_replication.files import atomic_path, write_json
 
 DOMAINS = ("code", "math")
 DOMAIN_SETS = ("embedded", "public")
@@ -91,8 +91,7 @@ def embedded_domains(corpus_dir: Path | str, rules: Mapping[str, DomainRule]) ->
             found = [bool(re.search(rule.pattern, text)) for text in selected["text"]]
             selected = selected.filter(pl.Series(found, dtype=pl.Boolean))
         tables.append(selected.select(domain=pl.lit(domain), doc_id="doc_id", text="text"))
-    corpus = read_json(Path(corpus_dir) / "manifest.json")["content_sha256"]
-    return pl.concat(tables), {"corpus_sha256": corpus, "split": "validation"}
+    return pl.concat(tables), {"corpus_sha256": content_sha256(corpus_dir), "split": "validation"}
 
 
 def public_domains(roots: Mapping[str, str | Path | None]) -> tuple[pl.DataFrame, dict]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moe_replication.data.manifest import check_file, file_entry
+from moe_replication.data.manifest import check_file, file_entry, is_count
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json, sha256_json, write_json
 
@@ -43,17 +43,22 @@ class ImageSet:
         for key in ("name", "classes", "files", "shapes", "mean", "std"):
             if key not in manifest:
                 raise BadInput(f"{path}: lacks {key!r}; delete {folder} and prepare it again")
+        fault = _manifest_fault(manifest)
+        if fault:
+            raise BadInput(f"{path}: {fault}; delete {folder} and prepare it again")
         for array in ARRAYS:
-            if array not in manifest["files"]:
-                raise BadInput(f"{path}: lists no {array}.npy; delete {folder} and prepare it again")
             check_file(folder, manifest["files"][array], verify=verify)
+        arrays = {array: _load(folder / f"{array}.npy", manifest["shapes"][array]) for array in ARRAYS}
+        for split in ("train", "test"):
+            path, images = folder / f"{split}_labels.npy", arrays[f"{split}_images"]
+            _check_labels(path, arrays[f"{split}_labels"], len(images), manifest["classes"])
         return cls(
             name=manifest["name"],
             classes=manifest["classes"],
             mean=np.asarray(manifest["mean"]),
             std=np.asarray(manifest["std"]),
             sha256=sha256_json(manifest),
-            **{array: _load(folder / f"{array}.npy", manifest["shapes"][array]) for array in ARRAYS},
+            **arrays,
         )
 
 
@@ -180,11 +185,45 @@ def _pairs(split: Split, rotations: bool, count: int, generator: np.random.Gener
     return pairs, pair_labels
 
 
+def _manifest_fault(manifest: dict) -> str | None:
+    """What of the manifest cannot be right, None for nothing; files are compared with it later."""
+    classes, files, shapes = manifest["classes"], manifest["files"], manifest["shapes"]
+    if not isinstance(manifest["name"], str) or not is_count(classes, least=2):
+        return f"name = {manifest['name']!r}, classes = {classes!r}: expected text and a number of at least 2"
+    if not isinstance(files, dict) or not isinstance(shapes, dict):
+        return "files and shapes must be mappings"
+    for array in ARRAYS:
+        entry, shape = files.get(array), shapes.get(array)
+        if not isinstance(entry, dict) or entry.get("file") != f"{array}.npy":
+            return f"lists no {array}.npy"
+        axes = 4 if array.endswith("images") else 1
+        if not isinstance(shape, list) or len(shape) != axes or not all(is_count(size, least=1) for size in shape):
+            return f"shapes.{array} = {shape!r} must be {axes} sizes of at least 1"
+    for name in ("mean", "std"):
+        if not _are_levels(manifest[name]) or len(manifest[name]) != shapes["train_images"][3]:
+            return f"{name} = {manifest[name]!r} must be one number for each channel, from 0 to 1"
+    return None
+
+
+def _are_levels(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
+
+
+def _check_labels(path: Path, labels: np.ndarray, images: int, classes: int) -> None:
+    if len(labels) != images:
+        raise BadInput(f"{path}: {len(labels)} labels of {images} images; delete {path.parent} and prepare it again")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise BadInput(f"{path}: labels outside 0..{classes - 1}; delete {path.parent} and prepare it again")
+
+
 def _load(path: Path, shape: list[int]) -> np.ndarray:
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise BadInput(f"{path}: not a .npy array ({error}); delete {path.parent} and prepare it again") from error
+        # Unlike np.load this opens no zip file and no pickle, whatever the file begins with.
+        values = np.lib.format.open_memmap(path, mode="r")
+    # A damaged header is parsed as Python, and surfaces as the errors of its parsers.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a .npy array ({reason}); delete {path.parent} and prepare it again") from error
     expected = np.uint8 if path.stem.endswith("images") else np.int64
     if values.dtype != expected or list(values.shape) != shape:
         raise BadInput(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from moe_replication.data.manifest import check_file
+from moe_replication.data.manifest import check_file, is_count
 from moe_replication.data.tokenizer import LARGEST_VOCABULARY
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json, sha256_json
@@ -34,13 +34,15 @@ class TokenShards:
                 raise BadInput(f"{path}: lacks {key!r}; delete the folder and prepare the tokens again")
         if manifest["dtype"] != "uint16":
             raise BadInput(f"{path}: dtype {manifest['dtype']!r} is not uint16; prepare the tokens again")
-        if not 0 < manifest["vocab_size"] <= LARGEST_VOCABULARY:
+        if not is_count(manifest["vocab_size"], least=1) or manifest["vocab_size"] > LARGEST_VOCABULARY:
             raise BadInput(
                 f"{path}: vocab_size {manifest['vocab_size']} does not fit uint16 (at most "
                 f"{LARGEST_VOCABULARY}); prepare the tokens with a smaller vocabulary"
             )
-        for split in manifest["splits"].values():
-            for entry in (*split["shards"], split["index"]):
+        if not isinstance(manifest["splits"], dict):
+            raise BadInput(f"{path}: splits must be a mapping; delete the folder and prepare the tokens again")
+        for name, split in manifest["splits"].items():
+            for entry in _entries(path, name, split):
                 check_file(folder, entry, verify=verify)
         return cls(folder=folder, manifest=manifest)
 
@@ -60,12 +62,29 @@ class TokenShards:
 
     def documents(self, split: str) -> pl.DataFrame:
         """Index of a split: doc_id, start (position in the split), tokens, domain, package."""
-        return pl.read_parquet(self.folder / self._split(split)["index"]["file"])
+        entry = self._split(split)["index"]
+        # Its pages have no checksum of their own: an altered byte would give other numbers.
+        check_file(self.folder, entry, verify=True)
+        return pl.read_parquet(self.folder / entry["file"])
 
     def _split(self, split: str) -> dict:
         if split not in self.manifest["splits"]:
             raise BadInput(f"{self.folder}: split {split!r} is none of {sorted(self.manifest['splits'])}")
         return self.manifest["splits"][split]
+
+
+def _entries(path: Path, name: str, split: object) -> list[object]:
+    """Entries of a split's files; BadInput where the manifest does not list whole tokens in them."""
+    shards = split.get("shards") if isinstance(split, dict) else None
+    if not isinstance(shards, list) or not shards or "index" not in split:
+        raise BadInput(f"{path}: split {name!r} needs shards and index; delete the folder and prepare the tokens again")
+    for entry in shards:
+        if isinstance(entry, dict) and is_count(entry.get("bytes")) and (entry["bytes"] % 2 or not entry["bytes"]):
+            raise BadInput(
+                f"{path}: {entry['bytes']} bytes of a shard are not whole uint16 tokens; delete the folder and prepare"
+                " the tokens again"
+            )
+    return [*shards, split["index"]]
 
 
 class TokenStream:

@@ -51,6 +51,15 @@ def read_progress(folder: Path, made_from: dict) -> tuple[TokenProgress, str]:
         found = read_json(path)
     except BadInput:
         return fresh, f"{path} is damaged: starting over"
+    try:
+        return _sound_progress(fresh, found)
+    except (KeyError, TypeError, AttributeError):  # JSON, but not as `save` writes it
+        return TokenProgress(folder=folder, made_from=made_from), f"{path} is damaged: starting over"
+
+
+def _sound_progress(fresh: TokenProgress, found: dict) -> tuple[TokenProgress, str]:
+    folder, made_from = fresh.folder, fresh.made_from
+    path = folder / _FILE
     changed = [key for key, value in made_from.items() if found.get("made_from", {}).get(key) != value]
     if found.get("format") != 1 or changed:
         return fresh, f"{path} was made from other {' and '.join(changed) or 'code'}: starting over"

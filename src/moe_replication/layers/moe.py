@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from moe_replication.config.sections import MoEConfig, RoutingConfig
 from moe_replication.layers.experts import Experts, expert_ffn
+from moe_replication.layers.recompute import recomputed
 from moe_replication.routing import RULES, RoutingContext, RoutingState, Selection
 from moe_replication.routing.update import record_pass
 
@@ -22,10 +23,10 @@ class MoEOutput:
     """Output and what the losses and diagnostics need to see of the routing.
 
     `average_E` is the cut-off's moving average before this pass; `residual_ND` is the stream that a language
-    model adds `y` to.
+    model adds `y` to, and where it computes activations again it lets go of `y` then.
     """
 
-    y: Tensor
+    y: Tensor | None
     x_ND: Tensor
     logits_NE: Tensor
     selection: Selection
@@ -74,16 +75,23 @@ class MoELayer(nn.Module):
         routed = sum(parameter.numel() for parameter in self.experts.parameters())
         return routed - round(routed * self.routing.top_k / sum(self.experts.tiers))
 
-    def forward(self, x: Tensor, context: RoutingContext) -> MoEOutput:
-        """x (..., D) -> y (..., out_width); in training the pass is recorded in `state`."""
+    def forward(self, x: Tensor, context: RoutingContext, recompute: bool = False) -> MoEOutput:
+        """x (..., D) -> y (..., out_width); in training the pass is recorded in `state`.
+
+        With `recompute` router and experts are computed again in the backward pass. The selection between them is not:
+        it is made, recorded and agreed on with other ranks once.
+        """
         x_ND = x.reshape(-1, x.shape[-1])
-        logits_NE = self.router(x_ND)
+        logits_NE = recomputed(self.router, x_ND, enabled=recompute)
         average_E = self.state.cutoff_E
         selection = RULES[self.routing.rule](logits_NE, self.state, self.routing, context)
         if context.training:
             record_pass(self.state, selection)
-        y_ND = self.experts(x_ND, selection.mask_NE, selection.gates_NE)
-        if self.shared_up is not None:
-            y_ND = y_ND + expert_ffn(x_ND, self.shared_up, self.shared_down)
+        y_ND = recomputed(self._mixture, x_ND, selection.mask_NE, selection.gates_NE, enabled=recompute)
         y = y_ND.reshape(*x.shape[:-1], y_ND.shape[-1])
         return MoEOutput(y=y, x_ND=x_ND, logits_NE=logits_NE, selection=selection, average_E=average_E)
+
+    def _mixture(self, x_ND: Tensor, mask_NE: Tensor, gates_NE: Tensor) -> Tensor:
+        """Chosen experts by their gates, plus the shared expert."""
+        y_ND = self.experts(x_ND, mask_NE, gates_NE)
+        return y_ND if self.shared_up is None else y_ND + expert_ffn(x_ND, self.shared_up, self.shared_down)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import GPTConfig, MoEConfig, RoutingConfig
 from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles
 from moe_replication.layers.experts import expert_ffn
 from moe_replication.layers.moe import MoELayer, MoEOutput
+from moe_replication.layers.recompute import recomputed
 from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
 from moe_replication.routing import RoutingContext
 
@@ -38,27 +38,40 @@ class DenseFFN(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and feed-forward; the latter dense or MoE."""
+    """Pre-norm attention and feed-forward; the latter dense or MoE.
 
-    def __init__(self, model: GPTConfig, moe: MoEConfig, routing: RoutingConfig, dense: bool) -> None:
+    With `recompute` attention, feed-forward, router and experts are computed again in the backward pass, the
+    routing decision is kept.
+    """
+
+    def __init__(self, model: GPTConfig, moe: MoEConfig, routing: RoutingConfig, dense: bool, recompute: bool) -> None:
         super().__init__()
         self.attention = CausalSelfAttention(model.width, model.heads, model.kv_heads)
         if dense:
             self.ffn = DenseFFN(model.width, round(model.ffn_multiple * model.width))
         else:
             self.moe = MoELayer(model.width, model.width, moe, routing)
-        self.is_dense = dense
+        self.is_dense, self.recompute = dense, recompute
 
     def forward(
         self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, context: RoutingContext, cache: KVCache | None = None
     ) -> tuple[Tensor, MoEOutput | None]:
         """Residual stream after this block, and the routing of its MoE layer."""
-        x_BTD = x_BTD + self.attention(rms_norm(x_BTD), cos_TK, sin_TK, cache)
+        x_BTD = recomputed(self._attend, x_BTD, cos_TK, sin_TK, cache, enabled=self.recompute)
         if self.is_dense:
-            return x_BTD + self.ffn(rms_norm(x_BTD)), None
-        output = self.moe(rms_norm(x_BTD), context)
+            return recomputed(self._feed_forward, x_BTD, enabled=self.recompute), None
+        output = self.moe(rms_norm(x_BTD), context, self.recompute)
         output.residual_ND = x_BTD.flatten(0, 1)
-        return x_BTD + output.y, output
+        x_BTD = x_BTD + output.y
+        if self.recompute:
+            output.y = None
+        return x_BTD, output
+
+    def _attend(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KVCache | None) -> Tensor:
+        return x_BTD + self.attention(rms_norm(x_BTD), cos_TK, sin_TK, cache)
+
+    def _feed_forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD + self.ffn(rms_norm(x_BTD))
 
 
 @dataclass(kw_only=True)
@@ -80,9 +93,9 @@ class GPT(nn.Module):
         self.loss_chunk_tokens = config.training.loss_chunk_tokens
         self.embedding = nn.Parameter(torch.empty(config.data.vocab_size, model.width))
         self.head = nn.Parameter(torch.empty(config.data.vocab_size, model.width))
-        all_dense = config.routing.rule == "dense"
+        all_dense, recompute = config.routing.rule == "dense", config.training.activation_checkpointing
         self.blocks = nn.ModuleList(
-            Block(model, config.moe, config.routing, dense=all_dense or layer < model.dense_first_layers)
+            Block(model, config.moe, config.routing, all_dense or layer < model.dense_first_layers, recompute)
             for layer in range(model.layers)
         )
 
@@ -145,9 +158,8 @@ class GPT(nn.Module):
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
         size = self.loss_chunk_tokens
         chunks = zip(hidden_ND.split(size), targets_N.split(size), strict=True)
-        if len(targets_N) <= size or not torch.is_grad_enabled():
-            return torch.cat([self._chunk_losses(h, t) for h, t in chunks])
-        return torch.cat([checkpoint(self._chunk_losses, h, t, use_reentrant=False) for h, t in chunks])
+        again = len(targets_N) > size and torch.is_grad_enabled()
+        return torch.cat([recomputed(self._chunk_losses, h, t, enabled=again) for h, t in chunks])
 
     def _chunk_losses(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         return F.cross_entropy(self.logits(hidden_ND), targets_N, reduction="none")

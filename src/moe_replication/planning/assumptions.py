@@ -10,13 +10,17 @@ from moe_replication.config.project import Scale
 from moe_replication.config.run import RunConfig
 from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 from moe_replication.errors import BadInput
+from moe_replication.planning.network import Network
 
 FILE = Path("config/planning.yaml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What hours, money and energy are counted on; `origins` says where each number comes from."""
+    """What hours, money and energy are counted on; `origins` says where each number comes from.
+
+    `names` are the GPUs of finished runs that the watts hold for, whole names as torch gives them.
+    """
 
     name: str
     unit: str
@@ -27,6 +31,7 @@ class Device:
     dollars_per_hour: float
     watts: float
     origins: dict[str, str]
+    names: tuple[str, ...] = ()
 
     @property
     def is_gpu(self) -> bool:
@@ -40,6 +45,18 @@ class Device:
     def hours(self, flops: float, precision: str) -> float:
         """Device-hours of `flops` at the stated share of the precision's peak."""
         return flops / (self.peak_tflops[precision] * 1e12 * self.utilization) / 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A process on a device: its precision, whether memory counts when it is asked for (a GPU) or when it is touched,
+    bytes before there is a model, and bytes that the allocator takes for a byte of activations.
+    """
+
+    precision: str
+    reserved: bool
+    runtime: int
+    heap: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +82,10 @@ class Energy:
     origins: dict[str, str]
 
     def device(self, recorded: str) -> Device | None:
-        """Device of a record's `device`: "cpu", or a GPU's name that holds that of an entry; None where none does."""
+        """Device of a record's `device`: "cpu", or the entry that lists the GPU's name; None where none does."""
         if recorded == "cpu":
             return self.devices[self.without_gpu]
-        words = recorded.lower().split()
-        return next((device for name, device in self.devices.items() if name in words), None)
+        return next((device for device in self.devices.values() if recorded in device.names), None)
 
     def kilowatt_hours(self, device: Device, hours: float) -> float:
         """Energy of so many hours of the device."""
@@ -81,8 +97,21 @@ class Assumptions:
     """Everything that config/planning.yaml says, for one scale."""
 
     device: Device
+    runtime_gb: float
+    heap: float
+    network: Network | None
     images: dict[str, ImageSet]
     text_tokens: dict[str, int]
+
+    def process(self, config: RunConfig) -> Process:
+        """What a run's processes run on."""
+        device = self.device
+        return Process(
+            precision=device.precision_of(config),
+            reserved=device.is_gpu,
+            runtime=round(self.runtime_gb * 1e9),
+            heap=self.heap,
+        )
 
 
 def load_assumptions(root: Path, scale: Scale) -> Assumptions:
@@ -93,8 +122,11 @@ def load_assumptions(root: Path, scale: Scale) -> Assumptions:
     name = plain["scales"].get(scale.name, plain[default])
     if name not in plain["devices"]:
         raise _no_device(f"scales.{scale.name}" if scale.name in plain["scales"] else default, name, plain)
+    device = _device(layer, name)
     return Assumptions(
-        device=_device(layer, name),
+        device=device,
+        **plain["process"][device.unit],
+        network=_network(layer, name),
         images={key: ImageSet(**entry) for key, entry in plain["images"].items()},
         text_tokens=plain["text_tokens"],
     )
@@ -120,7 +152,13 @@ def _layer(root: Path) -> dict:
 
 def _device(layer: dict, name: str) -> Device:
     entry = layer["devices"][name]
-    return Device(name=name, **values(entry), origins=origins(entry))
+    plain = values(entry)
+    return Device(name=name, **plain | {"names": tuple(plain.get("names", ()))}, origins=origins(entry))
+
+
+def _network(layer: dict, name: str) -> Network | None:
+    entry = layer["networks"].get(name)
+    return None if entry is None else Network(**values(entry), origins=origins(entry))
 
 
 def _no_device(key: str, name: str, plain: dict) -> BadInput:

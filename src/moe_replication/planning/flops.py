@@ -19,6 +19,8 @@ from moe_replication.layers.moe import MoELayer
 from moe_replication.models.gpt import GPT
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.models.wide_resnet import ResidualBlock, WideResNet
+from moe_replication.planning.memory import Layout
+from moe_replication.planning.parameters import muon_matrices, owned_tensors
 
 NEWTON_SCHULZ_STEPS = 5
 
@@ -45,8 +47,8 @@ class ForwardFlops:
 class RunFlops:
     """FLOPs of one run, all its devices together.
 
-    `model` forward and backward passes; `oracle` paper B's trial of every expert; `recomputation` the head's second
-    forward pass where the loss is taken in chunks; `evaluation` forward passes; `newton_schulz` Muon's iterations.
+    `model` forward and backward passes; `oracle` paper B's trial of every expert; `recomputation` what backward
+    passes compute again; `evaluation` forward passes; `newton_schulz` Muon's iterations.
     """
 
     model: int
@@ -78,6 +80,14 @@ def forward_flops(model: GPT | TieredMoEClassifier, config: RunConfig, sides: tu
     )
 
 
+def recomputed_flops(forward: ForwardFlops, config: RunConfig, layout: Layout) -> int:
+    """Of one token: the head again where the loss is taken in chunks, the blocks again under checkpointing."""
+    if config.task == "vision":
+        return 0
+    chunked = layout.micro_batch * config.data.sequence_length > config.training.loss_chunk_tokens
+    return (forward.head if chunked else 0) + (forward.total - forward.head if layout.checkpointed else 0)
+
+
 def oracle_flops(model: GPT | TieredMoEClassifier, config: RunConfig, samples: int) -> int:
     """Paper B's trial of every expert in a forward pass over `samples` tokens or images; 0 without ecology losses.
 
@@ -107,10 +117,10 @@ def newton_schulz_flops(rows: int, columns: int) -> int:
     return 4 * 2 * n * n * m + 14 * 2 * n**3
 
 
-def orthogonalization_flops(matrices: Counter[tuple[int, int]], config: RunConfig) -> int:
-    """Muon's iterations of one optimiser step over all devices: once under ZeRO, on every process without."""
-    repeats = 1 if config.engine.zero_stage else config.engine.world_size
-    return repeats * sum(count * newton_schulz_flops(*shape) for shape, count in matrices.items())
+def orthogonalization_flops(tensors: list[nn.Parameter], zero_stage: int, processes: int) -> list[int]:
+    """Muon's iterations of one optimiser step, by process: what ZeRO gives to each, everything without ZeRO."""
+    owned = owned_tensors(tensors, processes) if zero_stage else [tensors] * processes
+    return [sum(count * newton_schulz_flops(*shape) for shape, count in muon_matrices(mine).items()) for mine in owned]
 
 
 def convolutions(encoder: WideResNet, sides: tuple[int, int]) -> list[tuple[nn.Conv2d, int]]:

@@ -29,22 +29,41 @@ def parameter_counts(model: GPT | TieredMoEClassifier) -> tuple[int, int]:
     return total, total - sum(layer.idle_parameters() for layer in model.moe_layers())
 
 
-def muon_parameters(model: nn.Module, config: RunConfig) -> int:
-    """Parameters that Muon moves; AdamW moves the rest."""
-    return sum(parameter.numel() for parameter in _muon_tensors(model, config))
-
-
-def muon_matrices(model: nn.Module, config: RunConfig) -> Counter[tuple[int, int]]:
+def muon_matrices(tensors: list[nn.Parameter]) -> Counter[tuple[int, int]]:
     """How many matrices of each (rows, columns) Muon orthogonalises; a 3-D tensor is one matrix a slice."""
     shapes: Counter[tuple[int, int]] = Counter()
-    for parameter in _muon_tensors(model, config):
-        rows, columns = parameter.shape[-2:]
-        shapes[rows, columns] += parameter.numel() // (rows * columns)
+    for tensor in tensors:
+        rows, columns = tensor.shape[-2:]
+        shapes[rows, columns] += tensor.numel() // (rows * columns)
     return shapes
 
 
-def _muon_tensors(model: nn.Module, config: RunConfig) -> list[nn.Parameter]:
+def owned_tensors(tensors: list[nn.Parameter], processes: int) -> list[list[nn.Parameter]]:
+    """By process, the tensors that ZeRO's equal slices of all numbers touch, in order.
+
+    Muon needs a matrix as a whole: every process whose slice touches a tensor keeps all of its momentum and
+    orthogonalises all of it (DeepSpeed 0.19.8, stage_1_and_2.py: muon_copy_ranks, _muon_momentum_buffer).
+    """
+    slice_size = -(-sum(tensor.numel() for tensor in tensors) // processes)
+    owned: list[list[nn.Parameter]] = [[] for _ in range(processes)]
+    first = 0
+    for tensor in tensors:
+        last = first + tensor.numel() - 1
+        for process in range(first // slice_size, last // slice_size + 1):
+            owned[process].append(tensor)
+        first = last + 1
+    return owned
+
+
+def muon_tensors(model: nn.Module, config: RunConfig) -> list[nn.Parameter]:
+    """Parameters that Muon moves."""
     if not isinstance(config.optimizer, MuonConfig):
         return []
     groups = muon_groups(model, config.optimizer, config.model.width)
     return [parameter for group in groups if group["use_muon"] for parameter in group["params"]]
+
+
+def adamw_tensors(model: nn.Module, config: RunConfig) -> list[nn.Parameter]:
+    """Parameters that AdamW moves: those that Muon does not."""
+    taken = set(map(id, muon_tensors(model, config)))
+    return [parameter for parameter in model.parameters() if id(parameter) not in taken]

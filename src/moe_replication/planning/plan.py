@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from moe_replication.config.needs import data_path
@@ -12,16 +11,18 @@ from moe_replication.config.project import Condition, Project
 from moe_replication.config.run import RunConfig
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json
-from moe_replication.planning.assumptions import FILE, Assumptions, ImageSet, load_assumptions
+from moe_replication.planning.assumptions import FILE, Assumptions, Device, ImageSet, load_assumptions
 from moe_replication.planning.flops import (
     ForwardFlops,
     RunFlops,
     forward_flops,
     oracle_flops,
     orthogonalization_flops,
+    recomputed_flops,
 )
-from moe_replication.planning.memory import BYTES, Memory, checkpoint_bytes, training_memory
-from moe_replication.planning.parameters import meta_model, muon_matrices, muon_parameters, parameter_counts
+from moe_replication.planning.memory import BYTES, Memory, layout_of, training_memory
+from moe_replication.planning.parameters import meta_model, muon_tensors, parameter_counts
+from moe_replication.planning.stages import Stage, dag_stages
 
 # Whole checkpoints of a run in training: two kept, one being written (training/checkpoint.py).
 CHECKPOINTS_IN_TRAINING = 3
@@ -58,7 +59,6 @@ class ConditionPlan:
     devices: int
     device_hours: float
     snapshot_bytes: int
-    checkpoint_bytes: int
     runs: int
 
 
@@ -70,20 +70,21 @@ class Plan:
     description: str
     assumptions: Assumptions
     conditions: tuple[ConditionPlan, ...]
+    stages: tuple[Stage, ...]
     data_bytes: int
 
     def total_hours(self) -> float:
-        """Device-hours of every run."""
-        return sum(row.runs * row.device_hours for row in self.conditions)
+        """Device-hours of every stage."""
+        return sum(stage.device_hours for stage in self.stages)
 
     def total_flops(self) -> int:
-        """FLOPs of every run."""
-        return sum(row.runs * row.flops.total for row in self.conditions)
+        """FLOPs of every stage."""
+        return sum(stage.flops for stage in self.stages)
 
     def disk_bytes(self) -> int:
         """Snapshots that stay, prepared data, and the checkpoints of the largest run while it trains."""
         kept = sum(row.runs * row.snapshot_bytes for row in self.conditions)
-        working = max(row.checkpoint_bytes for row in self.conditions) * CHECKPOINTS_IN_TRAINING
+        working = max(row.memory.checkpoint for row in self.conditions) * CHECKPOINTS_IN_TRAINING
         return kept + self.data_bytes + working
 
 
@@ -98,7 +99,7 @@ def make_plan(project: Project) -> Plan:
             stored[data_path(project.data_folder, condition.config)] = row.horizon.stored_bytes
     return Plan(
         scale=project.scale.name, description=project.scale.description, assumptions=assumptions,
-        conditions=tuple(rows), data_bytes=sum(stored.values()),
+        conditions=tuple(rows), stages=dag_stages(project, rows, assumptions.device), data_bytes=sum(stored.values()),
     )  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def plan_json(plan: Plan) -> dict:
     hours = plan.total_hours()
     return {
         "scale": plan.scale,
-        "device": {field.name: getattr(device, field.name) for field in dataclasses.fields(device)},
+        # The names of finished runs' GPUs say nothing of a plan.
+        "device": {field.name: getattr(device, field.name) for field in fields(device) if field.name != "names"},
         "conditions": [_condition_json(row) for row in plan.conditions],
         "totals": {
             "conditions": len(plan.conditions),
@@ -118,7 +120,18 @@ def plan_json(plan: Plan) -> dict:
             "dollars": hours * device.dollars_per_hour,
             "memory_gb": max(row.memory.total for row in plan.conditions) / 1e9,
             "disk_gb": plan.disk_bytes() / 1e9,
+            "stages": [_stage_json(stage, device) for stage in plan.stages],
         },
+    }
+
+
+def _stage_json(stage: Stage, device: Device) -> dict:
+    return {
+        "stage": stage.name,
+        "jobs": stage.jobs,
+        "flops": float(stage.flops),
+        "gpu_hours": stage.device_hours,
+        "dollars": stage.device_hours * device.dollars_per_hour,
     }
 
 
@@ -140,18 +153,18 @@ def _condition_json(row: ConditionPlan) -> dict:
         "gpus": row.devices,
         "gpu_hours": row.device_hours,
         "memory_gb": row.memory.total / 1e9,
-        "memory_gb_by_part": {part: size / 1e9 for part, size in asdict(row.memory).items()},
+        "memory_phase": row.memory.phase,
+        "memory_gb_by_part": {part: size / 1e9 for part, size in row.memory.parts().items()},
         "snapshots_gb": row.snapshot_bytes / 1e9,
-        "checkpoint_gb": row.checkpoint_bytes / 1e9,
+        "checkpoint_gb": row.memory.checkpoint / 1e9,
         "runs": row.runs,
     }
 
 
 def _condition_plan(project: Project, paper: str, condition: Condition, assumptions: Assumptions) -> ConditionPlan:
     config, device = condition.config, assumptions.device
-    images = _image_set(config, assumptions)
-    pooling = config.data.pooling or 1
-    sides = (images.height // pooling, images.width // pooling) if images else (0, 0)
+    images = image_set(config, assumptions)
+    sides = image_sides(config, images)
     model = meta_model(config, images)
     total, active = parameter_counts(model)
     forward = forward_flops(model, config, sides)
@@ -159,23 +172,21 @@ def _condition_plan(project: Project, paper: str, condition: Condition, assumpti
     precision = device.precision_of(config)
     samples = config.training.micro_batch_size * (config.data.sequence_length or 1)
     passes = horizon.steps * config.accumulation * config.engine.world_size
-    chunked = config.task == "language" and samples > config.training.loss_chunk_tokens
+    shards = config.engine.zero_stage, config.engine.world_size
     flops = RunFlops(
         model=3 * forward.total * horizon.samples,
         oracle=passes * oracle_flops(model, config, samples),
-        recomputation=forward.head * horizon.samples if chunked else 0,
+        recomputation=horizon.samples * recomputed_flops(forward, config, layout_of(config)),
         evaluation=horizon.evaluations * horizon.evaluation_samples * forward.total,
-        newton_schulz=horizon.steps * orthogonalization_flops(muon_matrices(model, config), config),
+        newton_schulz=horizon.steps * sum(orthogonalization_flops(muon_tensors(model, config), *shards)),
     )
-    memory = training_memory(
-        model, config, muon=muon_parameters(model, config), precision=precision, reserved=device.is_gpu, sides=sides
-    )
+    memory = training_memory(model, config, layout_of(config), assumptions.process(config), sides)
     return ConditionPlan(
         paper=paper, condition=condition.name, title=condition.title, task=config.task,
         parameters_total=total, parameters_active=active, horizon=horizon, forward=forward, flops=flops, memory=memory,
         devices=config.engine.world_size, device_hours=device.hours(flops.total, precision),
         precision=precision, snapshot_bytes=len(config.training.snapshots) * BYTES[precision] * total,
-        checkpoint_bytes=checkpoint_bytes(memory, config), runs=len(project.seeds),
+        runs=len(project.seeds),
     )  # fmt: skip
 
 
@@ -185,7 +196,7 @@ def run_horizon(config: RunConfig, data: Path, assumptions: Assumptions) -> Hori
     manifest = read_json(data / "manifest.json") if (data / "manifest.json").is_file() else None
     estimated = False
     if config.task == "vision":
-        images = _image_set(config, assumptions)
+        images = image_set(config, assumptions)
         count, test = (manifest["counts"][s] for s in ("train", "test")) if manifest else (images.train, images.test)
         stored = (count + test) * images.height * images.width * images.channels
         count, test = min(count, config.data.train_images or count), min(test, config.data.test_images or test)
@@ -209,7 +220,8 @@ def run_horizon(config: RunConfig, data: Path, assumptions: Assumptions) -> Hori
     )  # fmt: skip
 
 
-def _image_set(config: RunConfig, assumptions: Assumptions) -> ImageSet | None:
+def image_set(config: RunConfig, assumptions: Assumptions) -> ImageSet | None:
+    """What config/planning.yaml says of a vision run's images; None for text."""
     if config.task != "vision":
         return None
     if config.data.set not in assumptions.images:
@@ -217,3 +229,9 @@ def _image_set(config: RunConfig, assumptions: Assumptions) -> ImageSet | None:
             f"{FILE}: images has no entry for data.set = {config.data.set!r}; add its shape, classes and sizes"
         )
     return assumptions.images[config.data.set]
+
+
+def image_sides(config: RunConfig, images: ImageSet | None) -> tuple[int, int]:
+    """Height and width that the model sees; zeros for text."""
+    pooling = config.data.pooling or 1
+    return (images.height // pooling, images.width // pooling) if images else (0, 0)

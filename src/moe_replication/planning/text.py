@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moe_replication.planning.memory import Memory
+from moe_replication.planning.memory import PARTS, Memory
 from moe_replication.planning.plan import ConditionPlan, Plan
 
+_SHORT = {"optimizer": "optim", "gradients": "grads", "activations": "activ", "workspace": "work", "overhead": "over"}
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -20,7 +19,7 @@ def plan_text(plan: Plan) -> RenderableType:
     costs = [_cost_table(plan, paper) for paper in papers]
     return Group(
         Text(f"Plan of scale {plan.scale}: {plan.description}"), *costs, Text(totals_line(plan)),
-        _memory_table(plan), *(Text(f"- {note}") for note in notes(plan)),
+        Text(stages_line(plan)), _memory_table(plan), *(Text(f"- {note}") for note in notes(plan)),
     )  # fmt: skip
 
 
@@ -31,8 +30,15 @@ def totals_line(plan: Plan) -> str:
     return (
         f"Total: {len(plan.conditions)} conditions, {runs} runs, {plan.total_flops():.3g} FLOPs,"
         f" {_number(hours)} {device.unit}-hours, {_number(hours * device.dollars_per_hour)} $,"
-        f" {_gigabytes(plan.disk_bytes())} GB of disk"
+        f" {gigabytes(plan.disk_bytes())} GB of disk"
     )
+
+
+def stages_line(plan: Plan) -> str:
+    """What each stage of the DAG has in the sum."""
+    unit = plan.assumptions.device.unit
+    stages = [f"{s.name} {s.jobs} jobs, {_number(s.device_hours)} {unit}-hours" for s in plan.stages if s.jobs]
+    return f"By stage: {'; '.join(stages)}; data, CORE, statistics, figures and report are not counted."
 
 
 def notes(plan: Plan) -> list[str]:
@@ -50,7 +56,8 @@ def notes(plan: Plan) -> list[str]:
         f"Hours: counted FLOPs at {device.utilization:.0%} of {peaks} ({device.name};"
         f" {device.origins['peak_tflops.' + used[0]]}). Utilization: {device.origins['utilization']}.",
         f"Price: {device.dollars_per_hour:g} $ a {device.unit}-hour ({device.origins['dollars_per_hour']}).",
-        f"Memory: an upper estimate, GB = 10^9 bytes; a {device.name} has {device.memory_gb:g} GB.",
+        f"Memory: GB = 10^9 bytes; a {device.name} has {device.memory_gb:g} GB. The peak is that of the pass, of the"
+        " reduction of gradients or of the step, none of which needs all parts (planning/memory.py).",
         "Disk: snapshots (kept), prepared data, three checkpoints (to resume) of the largest run.",
     ]
     large = [row.condition for row in plan.conditions if row.memory.total > device.memory_gb * 1e9]
@@ -65,7 +72,7 @@ def _cost_table(plan: Plan, paper: str) -> Table:
     device = plan.assumptions.device
     rows = [row for row in plan.conditions if row.paper == paper]
     samples = "tokens" if all(row.task == "language" for row in rows) else "samples"
-    table = _table(f"\n{paper}")
+    table = plain_table(f"\n{paper}")
     table.add_column("condition", no_wrap=True)
     names = ("total", "active", samples, "steps", "FLOPs", "GB", "on", "a run", "runs", "hours", "$")
     for name in names:
@@ -75,7 +82,7 @@ def _cost_table(plan: Plan, paper: str) -> Table:
         steps = f"{'~' if row.horizon.estimated else ''}{row.horizon.steps:,}"
         table.add_row(
             row.condition, _count(row.parameters_total), _count(row.parameters_active), _count(row.horizon.samples),
-            steps, f"{row.flops.total:.2e}", _gigabytes(row.memory.total), str(row.devices),
+            steps, f"{row.flops.total:.2e}", gigabytes(row.memory.total), str(row.devices),
             _duration(row.device_hours / row.devices), str(row.runs), _number(hours),
             _number(hours * device.dollars_per_hour),
         )  # fmt: skip
@@ -84,24 +91,25 @@ def _cost_table(plan: Plan, paper: str) -> Table:
 
 def _memory_table(plan: Plan) -> Table:
     """Memory by part, conditions with equal numbers in one row."""
-    groups: dict[tuple[str, Memory, int], list[ConditionPlan]] = {}
+    groups: dict[tuple[str, Memory], list[ConditionPlan]] = {}
     for row in plan.conditions:
-        groups.setdefault((row.precision, row.memory, row.checkpoint_bytes), []).append(row)
-    table = _table(
-        "\nMemory of one process by part, and disk of a run, in GB (+n: n more conditions with these numbers)"
+        groups.setdefault((row.precision, row.memory), []).append(row)
+    table = plain_table(
+        "\nMemory of one process by part, its peak and phase, and disk of a run, in GB (+n: n more like this one)"
     )
     table.add_column("condition", no_wrap=True)
-    parts = [field.name for field in fields(Memory)]
-    for name in (*parts, "all", "kept", "to resume"):
+    for name in (*(_SHORT.get(part, part) for part in PARTS), "peak", "in", "kept", "resume"):
         table.add_column(name, justify="right", no_wrap=True)
-    for (_, memory, checkpoint), rows in groups.items():
-        sizes = [getattr(memory, part) for part in parts] + [memory.total, rows[0].snapshot_bytes, checkpoint]
+    for (_, memory), rows in groups.items():
+        sizes = [gigabytes(size) for size in (*memory.parts().values(), memory.total)]
         more = f" +{len(rows) - 1}" if len(rows) > 1 else ""
-        table.add_row(rows[0].condition + more, *(_gigabytes(size) for size in sizes))
+        disk = gigabytes(rows[0].snapshot_bytes), gigabytes(memory.checkpoint)
+        table.add_row(rows[0].condition + more, *sizes, memory.phase, *disk)
     return table
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """An empty table without lines."""
     return Table(
         box=None, pad_edge=False, padding=(0, 1), header_style="bold", title=title, title_justify="left", title_style=""
     )
@@ -109,7 +117,7 @@ def _table(title: str) -> Table:
 
 def _share(plan: Plan, part: str) -> str:
     whole = sum(row.runs * getattr(row.flops, part) for row in plan.conditions)
-    return f"{whole / plan.total_flops():.1%}"
+    return f"{whole / sum(row.runs * row.flops.total for row in plan.conditions):.1%}"
 
 
 def _count(number: int) -> str:
@@ -130,5 +138,6 @@ def _duration(hours: float) -> str:
     return f"{_number(3600 * hours)} s"
 
 
-def _gigabytes(size: float) -> str:
+def gigabytes(size: float) -> str:
+    """Bytes as GB, three digits below one."""
     return f"{size / 1e9:,.1f}" if size >= 1e9 else f"{size / 1e9:.3f}"

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from moe_replication.report.cost import ATTEMPTS, carbon_text, duration, energy_text, quantity
+from moe_replication.report.citations import TOOLS
+from moe_replication.report.cost import ATTEMPTS, NOT_COUNTED, carbon_text, duration, energy_text, quantity
 from moe_replication.report.html import badge, escape, table
 from moe_replication.report.origins import UNUSED
 from moe_replication.report.records import Records, code_licence
-from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
+from moe_replication.report.scorecard_words import edits_note
+from moe_replication.report.verdicts import KINDS
 
 YES, PARTLY, NOT_APPLICABLE, AUTHOR = "yes", "partly", "not applicable", "for the author"
 Answer = tuple[str, str]
@@ -18,12 +20,13 @@ Answer = tuple[str, str]
 
 def claims(records: Records) -> Answer:
     """Verdicts by kind; whether the article's words agree is the author's to say."""
-    kinds = {SAME_CLAIM: "The papers' claims at our scale", PAPER_CELL: "The papers' own numbers"}
     lines = []
-    for kind, words in kinds.items():
-        counts = records.verdicts(kind)
+    for name, kind in KINDS.items():
+        counts = records.verdicts(name)
         badges = " ".join(f"{badge(verdict)}&nbsp;{count}" for verdict, count in counts.items())
-        lines.append(f"{words}: {badges or 'none listed'}.")
+        lines.append(f"{escape(kind.title)}: {badges or 'none listed'}.")
+    if edits := edits_note(records.card, "the scorecard names them"):
+        lines.append(edits)
     return PARTLY, _lines(
         *lines, f"Every verdict with its evidence: {_file(records, 'scorecard.html')}. That the article claims no more"
         " than this is for the author to check.",
@@ -85,18 +88,23 @@ def setting(records: Records) -> Answer:
     counts = {kind: count for kind, count in records.origins.items() if count and kind != UNUSED}
     text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     conditions = records.runs.select("paper", "condition").n_unique()
-    return YES, _lines(
+    rows = [[escape(cell) for cell in row] for row in records.rates]
+    return PARTLY, _lines(
         f"Settings by origin: {text}; counted by paper and, where reconstructed, listed below. Files:"
         " <code>config/papers</code>, <code>config/scales</code>.",
-        f"No search: all {records.runs.height} runs of the {conditions} conditions of the matrix are in the tables,"
-        " whatever came out. Trials outside this folder of results are not recorded.",
+        f"All {records.runs.height} runs of {conditions} of the {records.matrix} conditions of the matrix are in the"
+        " tables, whatever came out. Trials outside this folder of results are not recorded: whether there was a search"
+        " is for the author to say.",
         "Scores are of the end of training; the best of a curve is shown and never tested.",
-    )
+        "The learning rates and where they come from:",
+    ) + table(("Paper", "Setting", "Value", "From", "Conditions"), rows, [4])
 
 
 def splits(records: Records) -> Answer:
     """Sizes of training and evaluation parts."""
-    return YES, _lines(*(escape(line) + "." for line in records.splits))
+    return (YES if all(split.known for split in records.splits) else PARTLY), _lines(
+        *(f"{escape(split.text)}." for split in records.splits)
+    )
 
 
 def statistics(records: Records) -> Answer:
@@ -125,12 +133,13 @@ def compute(records: Records) -> Answer:
         f"about {energy_text(costs.kwh)} and {carbon_text(costs.kg_co2)} of CO2" if not costs.unknown else "unknown"
     )
     counts = ", ".join(f"{word} {runs[name].sum()}" for name, word in ATTEMPTS.items())
-    return YES, _lines(
-        f"{devices}; {hours} in all, a run {duration(runs['wall_seconds'].min())} to"
+    return PARTLY, _lines(
+        f"{devices}; {hours} of training, a run {duration(runs['wall_seconds'].min())} to"
         f" {duration(runs['wall_seconds'].max())}; energy {energy}.",
         f"Attempts at the {runs.height} runs: {counts}.",
         f"By condition, against the plan, with every assumption: {_file(records, 'pages/environment.html')}.",
-        "Not recorded: memory at its highest; runs of other scales and of development.",
+        f"Not in these sums: {NOT_COUNTED}. Not recorded: memory at its highest; runs of other scales and of"
+        " development.",
     )
 
 
@@ -143,7 +152,8 @@ def parameters(records: Records) -> Answer:
         f"{escape(paper)}: {' to '.join(f'{size:,}' for size in sorted({least, most}))} parameters."
         for paper, least, most in sizes.iter_rows()
     ]
-    return YES, _lines(*lines, compute(records)[1])
+    answer, text = compute(records)
+    return answer, _lines(*lines, text)
 
 
 def packages(records: Records) -> Answer:
@@ -162,10 +172,11 @@ def safeguards(records: Records) -> Answer:
 
 
 def makers(records: Records) -> Answer:
-    """Whose data and papers are used."""
+    """Whose data, tools and papers are used."""
     return YES, _lines(
         *(f"{escape(entry.title)}: {escape(entry.cite)}." for entry in records.data_sets),
-        "The papers and this replication: <code>CITATION.cff</code>.",
+        *(f"{escape(name)}: {escape(cite)}." for name, cite in TOOLS.items()),
+        "The papers, the tools and this replication: <code>CITATION.cff</code>.",
     )
 
 

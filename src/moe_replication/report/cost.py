@@ -10,7 +10,19 @@ from moe_replication.planning.assumptions import Energy
 from moe_replication.planning.estimates import Estimates
 
 # Columns of runs.parquet that count attempts at a run, and what they say.
-ATTEMPTS = {"starts": "starts", "restarts": "resumed", "stopped": "stopped", "killed": "killed", "diverged": "diverged"}
+ATTEMPTS = {
+    "starts": "starts",
+    "restarts": "resumed",
+    "stopped": "stopped",
+    "killed": "killed",
+    "failed": "failed",
+    "diverged": "diverged",
+    "other_settings": "starts under other settings",
+}
+NOT_COUNTED = (
+    "time lost in attempts that were killed after a checkpoint, preparation of data, probes, CORE, statistics and"
+    " figures"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from moe_replication.planning.assumptions import Energy, load_energy
 from moe_replication.planning.estimates import Estimates, planned_hours
 from moe_replication.report.cost import (
     ATTEMPTS,
+    NOT_COUNTED,
     attempts,
     by_condition,
     carbon_text,
@@ -54,7 +55,10 @@ def environment_page(project: Project, results: Path) -> str:
     }
     sections = (f"<section><h2>{escape(head)}</h2>\n{content}</section>" for head, content in parts.items())
     title = f"Environment and cost, scale {project.scale.name}"
-    lead = f"<p>{escape(project.scale.description)}. From the records of the runs; nothing here was typed in.</p>"
+    lead = (
+        f"<p>{escape(project.scale.description)}. Hours and counts are from the records of the runs;"
+        " watts, overhead and carbon are assumptions, listed below.</p>"
+    )
     return page(title, "\n".join([f"<h1>{escape(title)}</h1>", lead, *sections]), style=STYLE)
 
 
@@ -92,8 +96,9 @@ def _attempts(runs: pl.DataFrame) -> str:
     rows = [[escape(row[0]), *map(str, row[1:])] for row in attempts(runs).iter_rows()]
     text = (
         "<p>A start is an attempt at training a run; one that resumed went on from a checkpoint. Earlier attempts were"
-        " stopped by a signal, killed without a last word, or diverged. A run that never finished is in no table:"
-        " the DAG ends with an error until every run has its record.</p>"
+        " stopped by a signal, ended by an error (failed), diverged, or were killed without a last word. Starts of the"
+        " same run under other settings, code or data are counted apart. A run that never finished is in no table: the"
+        " DAG ends with an error until every run has its record.</p>"
     )
     return text + table(head, rows, range(1, len(head))) + _retried(runs)
 
@@ -182,8 +187,8 @@ def _notes(costs: pl.DataFrame, energy: Energy, planned: Estimates | None) -> st
     found = (energy.device(name) for name in costs["device"].unique().sort())
     devices = {device.name: device for device in found if device is not None}
     notes = [
-        "Device time: time on the clock times GPUs, or times processes and threads on a CPU. Time lost in attempts"
-        " that were killed after a checkpoint, data preparation, probes, statistics and figures are not in it.",
+        "Device time: time on the clock times GPUs, or times processes and threads on a CPU. Not counted:"
+        f" {NOT_COUNTED}.",
         *(
             f"Energy: {device.watts:g} W for a {device.unit} ({device.name}; {device.origins['watts']})"
             for device in devices.values()

@@ -5,6 +5,17 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Iterable, Sequence
 
+from moe_replication.report.verdicts import verdict_words
+
+# Snakemake's own page takes the badges in without the rest of the style.
+BADGES = """
+.badge { border-radius: .3rem; color: #fff; display: inline-block; font-weight: 600; padding: .05rem .45rem; }
+.badge { white-space: nowrap; }
+.reproduced { background: #1a7f37; }
+.contradicted { background: #b42318; }
+.inconclusive { background: #8a5a00; }
+.untestable, .not_run { background: #59636e; }
+"""
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
@@ -13,11 +24,6 @@ th, td { border-top: 1px solid #8886; padding: .45rem .6rem; text-align: left; v
 th.number, td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 small { opacity: .8; }
 img { background: #fff; height: auto; max-width: 100%; }
-.badge { border-radius: .3rem; color: #fff; display: inline-block; font-weight: 600; padding: .05rem .45rem; }
-.reproduced { background: #1a7f37; }
-.contradicted { background: #b42318; }
-.inconclusive { background: #8a5a00; }
-.untestable, .not_run { background: #59636e; }
 """
 
 
@@ -28,7 +34,7 @@ def escape(text: str) -> str:
 
 def badge(verdict: str) -> str:
     """A verdict in its colour."""
-    return f'<span class="badge {escape(verdict)}">{escape(verdict.replace("_", " "))}</span>'
+    return f'<span class="badge {escape(verdict)}">{escape(verdict_words(verdict))}</span>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:
@@ -49,5 +55,5 @@ def page(title: str, body: str, script: str = "", style: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body>\n{body}\n{run}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{BADGES}{style}</style></head>\n<body>\n{body}\n{run}</body></html>\n"
     )

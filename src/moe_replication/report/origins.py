@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 
 from moe_replication.config.overlays import Leaf
 from moe_replication.config.project import Paper
 from moe_replication.report.html import escape, table
 
-STATED, RELEASED, RECONSTRUCTED, OURS, UNUSED = "the papers", "released code", "reconstructed", "ours", "without effect"
-KINDS = (STATED, RELEASED, RECONSTRUCTED, OURS, UNUSED)
-# First words of an origin; config/README.md says what the marks mean.
-_FIRST = {
-    **dict.fromkeys(("paper", "N", "S", "V2", "A", "expert-threshold", "expert-ecology"), STATED),
-    "released": RELEASED,
+STATED, RELEASED, RECONSTRUCTED, OURS = "the papers", "released code", "reconstructed", "ours"
+UNUSED, OTHER = "without effect", "other"
+KINDS = (STATED, RELEASED, RECONSTRUCTED, OURS, UNUSED, OTHER)
+# How origins begin, the first that fits counts; config/README.md says what the marks mean. After a mark the origin
+# ends or goes on with punctuation, after a phrase with anything but a letter.
+_MARKS = {
+    "paper B, R and N": RECONSTRUCTED,
+    "paper B, R": RECONSTRUCTED,
+    "expert-threshold, released recipe": RELEASED,
+    **dict.fromkeys(("paper", "paper A", "paper B", "N", "S", "V2", "A", "expert-threshold", "expert-ecology"), STATED),
     **dict.fromkeys(("R", "arithmetic"), RECONSTRUCTED),
     "ours": OURS,
-    **dict.fromkeys(("not", "the"), UNUSED),
 }
+_PHRASES = {
+    **dict.fromkeys(("paper A's", "paper B's", "the paper's"), STATED),
+    **dict.fromkeys(("released code", "recipe released"), RELEASED),
+    **dict.fromkeys(("not applicable to", "not used by", "the balance loss is part of ecology"), UNUSED),
+    "the horizon is given in": UNUSED,
+}
+_STARTS = [(re.compile(rf"{re.escape(text)}(?=$|[,:;(]| \()"), kind) for text, kind in _MARKS.items()]
+_STARTS += [(re.compile(rf"{re.escape(text)}(?!\w)"), kind) for text, kind in _PHRASES.items()]
 
 
 def origin_kind(origin: str) -> str:
-    """One of KINDS; KeyError for an origin that starts with no known word."""
-    return _FIRST[origin.replace(":", " ").replace(",", " ").replace(";", " ").split()[0]]
+    """One of KINDS; OTHER for a text that begins with no known mark or phrase."""
+    return next((kind for start, kind in _STARTS if start.match(origin)), OTHER)
 
 
 def settings_of(paper: Paper) -> dict[tuple[str, str, str], list[str]]:
@@ -52,6 +64,15 @@ def reconstructed_table(paper: Paper) -> str:
         if origin_kind(origin) == RECONSTRUCTED
     ]
     return table(("Setting", "Value", "Reading", "Conditions"), rows, [3])
+
+
+def rates(paper: Paper) -> list[tuple[str, str, str, str, str]]:
+    """(paper, key, value, origin, how many conditions) of every learning rate."""
+    return [
+        (paper.name, key, value, origin, str(len(conditions)))
+        for (key, value, origin), conditions in settings_of(paper).items()
+        if key.endswith("_lr")
+    ]
 
 
 def _reason(origin: str) -> str:

@@ -13,17 +13,19 @@ from moe_replication.config.project import Project, read_paper
 from moe_replication.errors import BadInput
 from moe_replication.figures.alt_text import alt_text
 from moe_replication.figures.paper_values import read_paper_values
-from moe_replication.files import read_json
 from moe_replication.report.captions import caption_html
+from moe_replication.report.card import read_card
 from moe_replication.report.html import badge, escape, page, table
 from moe_replication.report.pictures import Picture, pictures
-from moe_replication.report.values import value_rows
+from moe_replication.report.scorecard_words import change
+from moe_replication.report.values import Ours, value_rows
+from moe_replication.report.verdicts import KINDS as CLAIM_KINDS
+from moe_replication.report.verdicts import verdict_words
 from moe_replication.statistics.claims import PAPER_CELL, VERDICTS
-from moe_replication.statistics.collect import read_parquet
 
 OURS = "Further tables and figures, not the paper's"
 NUMBERED = re.compile(r"[a-z]-(?P<kind>table|fig|appendix-)(?P<number>\d+[a-z]?|[a-z])(?:-(?P<rest>.+))?")
-KINDS = {"table": ("Tables", "Table"), "fig": ("Figures", "Figure"), "appendix-": ("Appendices", "Appendix")}
+ITEMS = {"table": ("Tables", "Table"), "fig": ("Figures", "Figure"), "appendix-": ("Appendices", "Appendix")}
 NAMES = {"e": "E", "core": "CORE", "jsd": "JSD"}
 UNJUDGED = ("untestable", "not_run")
 LONG_TABLE = 25  # lines of Markdown from which a table is folded
@@ -54,12 +56,13 @@ def results_page(project: Project, paper: str, results: Path) -> str:
     Needs the figures in figures/{scale} and their captions; BadInput names what is missing.
     """
     document = read_paper(project.root, paper)
-    card = read_json(results / "scorecard.json")
-    claims = [entry for entry in card["claims"] if entry["paper"] == paper]
+    card = read_card(results)
+    edits = {edit["id"]: change(edit) for edit in card["claims_edited"] if edit["paper"] == paper}
+    claims = [entry | {"edited": edits.get(entry["id"], "")} for entry in card["claims"] if entry["paper"] == paper]
     figures = project.papers[paper].figures
     folder = project.root / "figures" / project.scale.name
     drawn = pictures({name: folder / f"{name}.png" for name, entry in figures.items() if "md" not in entry.also})
-    summary = read_parquet(results / "summary.parquet", ("paper", "condition", "metric"))
+    ours = Ours.read(results, paper)
     reported = read_paper_values(project.root / "config/paper_values.yaml")
     groups = grouped(figures)
     of_figure = {name: [entry for entry in claims if name in entry["figures"]] for name in figures}
@@ -67,7 +70,7 @@ def results_page(project: Project, paper: str, results: Path) -> str:
     for group, names in groups.items():
         body += [f"<h2>{escape(group)}</h2>"] if group else []
         for name in names:
-            rows = value_rows(project, paper, item_of(name), of_figure[name], summary, reported)
+            rows = value_rows(project, paper, item_of(name), of_figure[name], ours, reported)
             body.append(_section(project, name, drawn.get(name), of_figure[name], rows))
     body.append(_without_picture([entry for entry in claims if not set(entry["figures"]) & set(figures)]))
     title = f"Results, paper {document['letter'].upper()}: {document['title']}"
@@ -80,10 +83,10 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
     Where nothing is numbered there is one group without a heading.
     """
     names = list(names)
-    found: dict[str, list[str]] = {heading: [] for heading, _ in KINDS.values()} | {OURS: []}
+    found: dict[str, list[str]] = {heading: [] for heading, _ in ITEMS.values()} | {OURS: []}
     for name in names:
         numbered = NUMBERED.fullmatch(name)
-        found[KINDS[numbered["kind"]][0] if numbered else OURS].append(name)
+        found[ITEMS[numbered["kind"]][0] if numbered else OURS].append(name)
     if len(found[OURS]) == len(names):
         return {"": names}
     return {heading: members for heading, members in found.items() if members}
@@ -95,7 +98,7 @@ def item_of(name: str) -> str | None:
     if numbered is None:
         return None
     number = numbered["number"].lstrip("0")
-    return f"{KINDS[numbered['kind']][1]} {number.upper() if number.isalpha() else number}"
+    return f"{ITEMS[numbered['kind']][1]} {number.upper() if number.isalpha() else number}"
 
 
 def title_of(name: str) -> str:
@@ -110,10 +113,11 @@ def title_of(name: str) -> str:
 def _head(document: dict, card: dict, claims: Sequence[dict]) -> str:
     counts = Counter((entry["kind"], entry["verdict"]) for entry in claims)
     rows = [
-        (escape(kind), *(str(counts[kind, verdict] or "") for verdict in VERDICTS))
-        for kind in sorted({entry["kind"] for entry in claims}, key=lambda kind: kind == PAPER_CELL)
+        (escape(kind.title), *(str(counts[name, verdict] or "") for verdict in VERDICTS))
+        for name, kind in CLAIM_KINDS.items()
+        if any(entry["kind"] == name for entry in claims)
     ]
-    head = ("Verdicts", *(verdict.replace("_", " ") for verdict in VERDICTS))
+    head = ("Verdicts", *map(verdict_words, VERDICTS))
     note = f"Scale {card['scale']}: {card['scale_note']}" if card["scale_note"] else f"Scale {card['scale']}"
     warnings = "".join(f"<p><strong>{escape(text)}</strong></p>" for text in card["warnings"])
     totals = f'<div class="scroll">{table(head, rows, range(1, len(head)))}</div>'
@@ -134,7 +138,9 @@ def _contents(groups: dict[str, list[str]], claims: dict[str, list[dict]]) -> st
 
 def _verdicts(claims: Sequence[dict]) -> str:
     counts = Counter(entry["verdict"] for entry in claims)
-    words = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name] and name not in UNJUDGED)
+    words = ", ".join(
+        f"{counts[name]} {verdict_words(name)}" for name in VERDICTS if counts[name] and name not in UNJUDGED
+    )
     return f" <small>{words}</small>" if words else ""
 
 
@@ -184,10 +190,11 @@ def _list(claims: Sequence[dict]) -> str:
 
 
 def _claim(entry: dict) -> str:
-    kind = f' <span class="kind">{escape(entry["kind"])}</span>' if entry["kind"] == PAPER_CELL else ""
+    kind = f' <span class="kind">{escape(CLAIM_KINDS[PAPER_CELL].title)}</span>' if entry["kind"] == PAPER_CELL else ""
+    edited = f' <span class="kind">{escape(entry["edited"])}</span>' if entry["edited"] else ""
     evidence = f"<br><small>{escape(entry['evidence'])}</small>" if entry["evidence"] else ""
     return (
-        f"{badge(entry['verdict'])}{kind} <strong>{escape(entry['claim'])}</strong>"
+        f"{badge(entry['verdict'])}{kind}{edited} <strong>{escape(entry['claim'])}</strong>"
         f" <small>{escape(entry['place'])}; {escape(entry['id'])}</small><br>{escape(entry['sentence'])}{evidence}"
     )
 
@@ -195,7 +202,7 @@ def _claim(entry: dict) -> str:
 def _values(rows: list[list[str]], scale: str) -> str:
     if not rows:
         return ""
-    head = ("Condition", "Metric", "The paper", "Place", "Ours, end of training [95 % interval]", "n", "Our data")
+    head = ("Condition", "Metric", "The paper", "Place", "Ours [95 % interval]", "n", "Our data")
     apart = "" if scale == "paper" else f"; at scale {scale} orders and signs compare, absolute values do not"
     shown = f'<div class="scroll">{table(head, rows, (2, 4, 5))}</div>'
     return f"<details open><summary>The paper beside ours{escape(apart)}</summary>{shown}</details>"

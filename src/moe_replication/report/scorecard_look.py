@@ -16,7 +16,6 @@ table.claims { table-layout: fixed; }
 .claims td, code { overflow-wrap: anywhere; }
 .claims td small { display: block; margin-top: .3rem; }
 .claims tr:target > td { background: #f5c51833; }
-.badge { white-space: nowrap; }
 .claims dl { margin: 0; }
 .claims dt { display: inline; opacity: .8; }
 .claims dd { display: inline; font-variant-numeric: tabular-nums; margin: 0; }

@@ -8,9 +8,7 @@ from urllib.parse import urlencode
 from moe_replication.report.html import badge, escape, page
 from moe_replication.report.scorecard_look import SCRIPT, STYLE
 from moe_replication.report.scorecard_words import (
-    MEANINGS,
     RULES,
-    TITLES,
     certainty,
     change,
     entries_of,
@@ -20,10 +18,9 @@ from moe_replication.report.scorecard_words import (
     paper_names,
     papers,
 )
-from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM, VERDICTS
+from moe_replication.report.verdicts import KINDS, verdict_words
+from moe_replication.statistics.claims import VERDICTS
 
-# How a kind is called in the page's address.
-KIND_NAMES = {SAME_CLAIM: "our-scale", PAPER_CELL: "paper-cell"}
 COLUMNS = ("Verdict", "Claim", "Finding", "Ours (95 % interval), paper", "Certainty", "Figures and runs")
 # Above a cell where the row is a card; what speaks for itself has none.
 LABELS = ("", "", "Finding", "", "", "Figures and runs")
@@ -56,17 +53,17 @@ def scorecard_page(card: dict) -> str:
 def _totals(card: dict) -> str:
     """Counts by kind and paper; each links the claims that it counts."""
     names, rows = paper_names(card), []
-    for kind, title in TITLES.items():
-        parts = [section for section in card["sections"] if section["kind"] == kind]
+    for name, kind in KINDS.items():
+        parts = [section for section in card["sections"] if section["kind"] == name]
         if not parts:
             continue
-        meaning = f"{escape(title)}<small>{escape(MEANINGS[kind])}</small>"
+        meaning = f"{escape(kind.title)}<small>{escape(kind.meaning)}</small>"
         rows.append(f'<tr class="kind"><th scope="rowgroup" colspan="{len(VERDICTS) + 2}">{meaning}</th></tr>')
-        of_kind = {"kind": KIND_NAMES[kind]}
+        of_kind = {"kind": kind.address}
         rows += [_counts(names[part["paper"]], part["totals"], {"paper": part["paper"]} | of_kind) for part in parts]
         if len(parts) > 1:
-            both = {verdict: sum(part["totals"][verdict] for part in parts) for verdict in VERDICTS}
-            rows.append(_counts("Both papers", both, of_kind))
+            sums = {verdict: sum(part["totals"][verdict] for part in parts) for verdict in VERDICTS}
+            rows.append(_counts("All papers", sums, of_kind))
     rows.append(_counts("All claims, of either kind", card["totals"], {}))
     head = "".join(f'<th scope="col">{badge(verdict)}</th>' for verdict in VERDICTS)
     return (
@@ -76,7 +73,7 @@ def _totals(card: dict) -> str:
 
 
 def _counts(title: str, counts: dict[str, int], where: dict[str, str]) -> str:
-    cells = [(verdict.replace("_", " "), counts[verdict], where | {"verdict": verdict}) for verdict in VERDICTS]
+    cells = [(verdict_words(verdict), counts[verdict], where | {"verdict": verdict}) for verdict in VERDICTS]
     cells.append(("claims", sum(counts.values()), where))
     shown = "".join(f'<td data-label="{label}">{_count(count, query)}</td>' for label, count, query in cells)
     return f'<tr><th scope="row">{escape(title)}</th>{shown}</tr>'
@@ -99,7 +96,7 @@ def _edits(card: dict) -> str:
 
 def _filters(card: dict) -> str:
     """The filters, hidden where no script could make them work, and the line that counts the rows shown."""
-    kinds = [(KIND_NAMES[kind], title) for kind, title in TITLES.items()]
+    kinds = [(kind.address, kind.title) for kind in KINDS.values()]
     boxes = "".join(
         f'<label><input type="checkbox" name="verdict" value="{verdict}">{badge(verdict)}</label>'
         for verdict in VERDICTS
@@ -120,14 +117,14 @@ def _choice(title: str, options: Iterable[tuple[str, str]]) -> str:
 
 
 def _section(card: dict, section: dict) -> str:
-    kind, paper = section["kind"], section["paper"]
+    kind, paper = KINDS[section["kind"]], section["paper"]
     edits = {edit["id"]: edit for edit in card["claims_edited"]}
     rows = "\n".join(_claim(card, entry, edits.get(entry["id"])) for entry in entries_of(card, section))
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in COLUMNS)
-    title = f"{TITLES[kind]}: {paper_names(card)[paper]}"
+    title = f"{kind.title}: {paper_names(card)[paper]}"
     return (
-        f'<section class="claims" data-paper="{escape(paper)}" data-kind="{KIND_NAMES[kind]}">\n'
-        f"<h2>{escape(title)}</h2>\n<p>{escape(MEANINGS[kind])}</p>\n"
+        f'<section class="claims" data-paper="{escape(paper)}" data-kind="{kind.address}">\n'
+        f"<h2>{escape(title)}</h2>\n<p>{escape(kind.meaning)}</p>\n"
         f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></section>'
     )
 

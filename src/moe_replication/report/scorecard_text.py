@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 
 from moe_replication.report.scorecard_words import (
-    MEANINGS,
     RULES,
-    TITLES,
     certainty,
     change,
     entries_of,
@@ -17,6 +16,7 @@ from moe_replication.report.scorecard_words import (
     paper_names,
     papers,
 )
+from moe_replication.report.verdicts import KINDS, verdict_words
 from moe_replication.statistics.claims import VERDICTS
 
 COLUMNS = ("Verdict", "Claim", "Place", "Finding", "Ours (95 % interval)", "Paper", "Certainty", "Figures", "Runs")
@@ -31,7 +31,8 @@ def scorecard_text(card: dict) -> str:
     lines += [*_totals(card), *_edits(card)]
     names = paper_names(card)
     for section in card["sections"]:
-        lines += [f"## {TITLES[section['kind']]}: {names[section['paper']]}", "", MEANINGS[section["kind"]], ""]
+        kind = KINDS[section["kind"]]
+        lines += [f"## {kind.title}: {names[section['paper']]}", "", kind.meaning, ""]
         lines += [_row(COLUMNS), _row("---" for _ in COLUMNS)]
         lines += [_row(_cells(card, entry)) for entry in entries_of(card, section)]
         lines.append("")
@@ -42,11 +43,12 @@ def scorecard_text(card: dict) -> str:
 def _totals(card: dict) -> list[str]:
     names = paper_names(card)
     rows = [
-        (f"{TITLES[section['kind']]}: {names[section['paper']]}", section["totals"]) for section in card["sections"]
+        (f"{KINDS[section['kind']].title}: {names[section['paper']]}", section["totals"])
+        for section in card["sections"]
     ]
     rows.append(("All", card["totals"]))
     counts = [_row((title, *(str(totals[verdict]) for verdict in VERDICTS))) for title, totals in rows]
-    head = ("Claims", *(verdict.replace("_", " ") for verdict in VERDICTS))
+    head = ("Claims", *(verdict_words(verdict) for verdict in VERDICTS))
     return [_row(head), _row(("---", *("---:" for _ in VERDICTS))), *counts, ""]
 
 
@@ -66,7 +68,7 @@ def _cells(card: dict, entry: dict) -> Iterable[str]:
     runs = [_link(name, place) for name, place in targets["runs"].items()]
     more = f"{len(runs) - SHOWN_RUNS} more in [{entry['paper']}](runs/{entry['paper']}/)"
     return (
-        f"**{entry['verdict'].replace('_', ' ')}**",
+        f"**{verdict_words(entry['verdict'])}**",
         f"{entry['claim']} ({entry['id']})",
         entry["place"],
         f"{entry['sentence']} {entry['evidence']}".strip(),
@@ -83,4 +85,9 @@ def _link(name: str, place: str | None) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(_in_cell, cells))} |"
+
+
+def _in_cell(text: str) -> str:
+    """One line in which neither bars nor HTML work; links are Markdown and stay."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

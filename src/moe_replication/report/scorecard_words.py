@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
 from moe_replication.statistics.wording import number, percent
 
 RULES = (
@@ -31,6 +30,23 @@ RULES = (
     "A sign claim is judged likewise by the exact sign test over runs and over the conditions' medians, the larger p; "
     "what lies on the threshold is dropped. The share beside it is of the runs above the threshold. With n runs or "
     "conditions its p cannot go below 2/2^n. Where a claim compares single conditions, runs decide.",
+    "The interval beside a difference between groups is a percentile bootstrap over whole conditions, within data sets "
+    "and groups (over runs where each group is one condition). It describes and decides nothing.",
+    "Power is the chance, at this n, that the claim's t test would pass were the named difference the true one: the "
+    "paper's where the claim gives one, no difference for an equivalence or at_most claim without one, else the "
+    "observed effect, where power restates p. The paper's difference is of the paper's scale; at a smaller one the "
+    "true difference may be another, and one in epochs is taken as the same part of our horizon. Power takes the sd "
+    "of the runs as exact, though that of three seeds is a rough guess, and alpha over the size of the family, Holm's "
+    "first step: once others of the family have passed, power is higher. Exact tests, bounds and the paper's cells "
+    "have none.",
+    "80 % power from: the smallest true difference or distance from the threshold, for ratios the smallest factor, "
+    "that would be found with a chance of at least 80 % at this n, sd and corrected alpha.",
+    "n needed stands beside inconclusive claims: how many runs, paired seeds or conditions in all would settle the "
+    "claim were what was seen so far the truth. For t tests it is n with 80 % power at the observed effect, sd and "
+    "corrected alpha; beyond a margin, n at which the 95 % interval clears it with a chance of 80 %; for the paper's "
+    "cells the first n whose prediction interval clears the margin, and none where single runs are spread too wide; "
+    "for exact tests what was observed is repeated, seeds or, where those cannot help, conditions. n for the paper's "
+    "difference is n with 80 % power at that.",
     "Where the smallest p that a test can have with what was run, times the size of its family, is not below 0.05, an "
     "inconclusive claim says that it cannot reach it: a limit of the design.",
     "The exact sign-flip p stands beside each ordering. With n seeds it cannot go below 2/2^n:"
@@ -43,14 +59,10 @@ RULES = (
     "missing. A metric has no value where it is not measured or has no meaning, as revival where no "
     "expert ever died; runs without one are left out and counted.",
 )
-TITLES = {SAME_CLAIM: "The same claim at our scale", PAPER_CELL: "The paper's cell"}
-MEANINGS = {
-    SAME_CLAIM: "Does what the paper says hold in our runs? Its direction here is not the paper's number.",
-    PAPER_CELL: "Do our runs give the number that stands in the paper? Judged at scale paper only.",
-}
 CHANGES = {
     "changed": "{runs} of {of} runs were trained when it said something else",
     "added": "{runs} of {of} runs were trained before it was there",
+    "added and changed": "{runs} of {of} runs were trained when it said something else, {without} before it was there",
     "removed": "{runs} of {of} runs were trained under it; it is judged no more",
 }
 
@@ -101,9 +113,11 @@ def certainty(entry: dict) -> dict[str, str]:
     if entry["power"] is not None:
         found["power"] = f"{percent(entry['power'])} at {entry['power_at']}"
     if entry["detectable"] is not None:
-        found["80 % power from"] = number(entry["detectable"])
+        found["80 % power from"] = ("a factor of " if entry["logarithmic"] else "") + number(entry["detectable"])
+    if entry["n_needed_paper"] is not None:
+        found["n for the paper's difference"] = str(entry["n_needed_paper"])
     if entry["n_needed"] is not None:
-        found["n needed"] = str(entry["n_needed"])
+        found["n needed"] = f"{entry['n_needed']} {entry['n_needed_of']}"
     return found
 
 
@@ -112,10 +126,15 @@ def change(edit: dict) -> str:
     return f"{edit['change']}: {CHANGES[edit['change']].format(**edit)}"
 
 
+def edits_note(card: dict, where: str) -> str:
+    """How many claims were edited after training and `where` they are listed; empty where none was."""
+    count = len(card["claims_edited"])
+    return f"{count} claim{'s were' if count > 1 else ' was'} edited after runs were trained; {where}." if count else ""
+
+
 def notes(card: dict) -> list[str]:
     """What a reader must know before the verdicts: the scale, mixed versions, claims edited after training."""
-    count = len(card["claims_edited"])
-    edits = f"{count} claim{'s were' if count > 1 else ' was'} edited after runs were trained; listed below the totals."
+    edits = edits_note(card, "listed below the totals")
     here = sum(card["totals"].values()) - card["totals"]["untestable"]
     judged = f"{len(card['claims'])} claims, of which {here} can be judged at scale {card['scale']}."
-    return [text for text in (card["scale_note"], judged, *card["warnings"], edits if count else "") if text]
+    return [text for text in (card["scale_note"], judged, *card["warnings"], edits) if text]

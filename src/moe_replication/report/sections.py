@@ -11,6 +11,7 @@ FIXED_PAGES = ("discrepancies", "environment", "checklist")
 SCORECARD_CODE = (
     "statistics",
     "report/html.py",
+    "report/verdicts.py",
     *(f"report/scorecard_{part}.py" for part in ("look", "page", "text", "words")),
 )
 PAGES_CODE = (
@@ -19,6 +20,7 @@ PAGES_CODE = (
     "config/data_sets.py",
     "figures/alt_text.py",
     "figures/paper_values.py",
+    "statistics/intervals.py",
     "statistics/wording.py",
 )
 OPENING = "opening"  # no page of its own: a part of the report's first view

@@ -4,8 +4,7 @@ untestable: the claim's `scales` leave this scale out.
 not_run: a condition has no run here, or its runs did not measure the metric.
 ordering: reproduced when the 95 % t interval of the paired difference (first minus second, over common
     seeds) lies wholly on the claimed side and the paired t test's p, Holm-corrected over the family, is
-    below 0.05; contradicted when both hold on the other side; else inconclusive, with the number of seeds
-    that would settle it at the observed effect and sd.
+    below 0.05; contradicted when both hold on the other side; else inconclusive.
     Four conditions compare two differences: (first - second) - (third - fourth), over seeds that have all four.
 threshold: a mean against a number, judged like an ordering by the one-sample t test; `logarithmic` takes logarithms
     first, for ratios.
@@ -34,9 +33,10 @@ interval without width; then ordering, equivalence and at_most rest on the exact
 on the range of the runs, which holds a new one with 95 % only from n = 39. A test whose smallest p at these n, times
 the size of the family, is not below 0.05 says so where it is inconclusive.
 
-Claims that a t test decides carry its power at this n and sd and at alpha divided by the size of the family, were the
-paper's difference the true one (where the claim gives none: no difference for equivalence and at_most, else the
-observed effect), and the smallest detectable difference. It takes no part in the verdict.
+What is inconclusive says what would settle it, were what was seen so far the truth (needed.py). Claims that a t test
+decides carry its power at this n and sd and at alpha divided by the size of the family, were the paper's difference the
+true one (where the claim gives none: no difference for equivalence and at_most, else the observed effect), the smallest
+detectable difference, and n for the paper's (claim_power.py). These take no part in the verdict.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from moe_replication.statistics.claim_power import claim_power
+from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.statistics.claim_power import ClaimPower, claim_power
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.findings import measure
 from moe_replication.statistics.hypothesis_tests import ALPHA, holm, sign_flip_minimum
-from moe_replication.statistics.power import needed_n, needed_n_bound, needed_n_equivalence
+from moe_replication.statistics.needed import RANGE_N, side, to_margin, what_settles
 from moe_replication.statistics.wording import evidence, sentence
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "untestable", "not_run")
@@ -66,13 +67,13 @@ KINDS = {
     "value": PAPER_CELL,
     "difference": PAPER_CELL,
 }
-# The range of n values holds one more with probability (n - 1)/(n + 1): 0.95 at n = 39.
-RANGE_N = 39
 
 
-def judge(claims: Sequence[dict], runs: pl.DataFrame, curves: pl.DataFrame, scale: str) -> list[dict]:
+def judge(
+    claims: Sequence[dict], runs: pl.DataFrame, curves: pl.DataFrame, scale: str, analysis: AnalysisSettings
+) -> list[dict]:
     """One entry of scorecard.json per claim, in order; `runs` and `curves` as collected there."""
-    findings = [measure(claim, runs, curves) if scale in claim["scales"] else None for claim in claims]
+    findings = [measure(claim, runs, curves, analysis) if scale in claim["scales"] else None for claim in claims]
     families: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, (claim, finding) in enumerate(zip(claims, findings, strict=True)):
         if finding is not None and finding.p is not None:
@@ -87,106 +88,71 @@ def judge(claims: Sequence[dict], runs: pl.DataFrame, curves: pl.DataFrame, scal
     ]
 
 
-def decide(claim: dict, finding: Finding, p_corrected: float | None, family_size: int) -> tuple[str, int | None]:
-    """Verdict and, where inconclusive, how many runs or pairs would settle it (None: no such number)."""
+def decide(claim: dict, finding: Finding, p_corrected: float | None) -> str:
+    """The verdict, by the rules above."""
     if finding.missing:
-        return "not_run", None
+        return "not_run"
     if claim["comparison"] == "bound":
         if finding.broken:
-            return "contradicted", None
-        settled = finding.high < claim["margin"]
-        return ("reproduced", None) if settled else ("inconclusive", needed_n_bound(claim["margin"]))
+            return "contradicted"
+        return "reproduced" if finding.high < claim["margin"] else "inconclusive"
     if claim["comparison"] in ("groups", "sign"):
-        return _decide_exact(claim, finding, p_corrected, ALPHA / family_size)
+        return _decide_side(claim, finding, p_corrected)
     if finding.n < 2:
-        return "inconclusive", None
+        return "inconclusive"
     if claim["comparison"] in ("ordering", "threshold"):
-        return _decide_ordering(claim, finding, p_corrected, ALPHA / family_size)
-    if claim["comparison"] == "equivalence":
-        return _decide_equivalence(claim, finding, p_corrected, ALPHA / family_size)
-    if claim["comparison"] == "at_most":
-        return _decide_at_most(claim, finding, p_corrected, ALPHA / family_size)
+        return _decide_side(claim, finding, p_corrected)
+    if claim["comparison"] in ("equivalence", "at_most"):
+        return _decide_at_margin(claim, finding, p_corrected)
     return _decide_cell(claim, finding)
 
 
-def _decide_ordering(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
-    distance = finding.effect if finding.distance is None else finding.distance
+def _decide_side(claim: dict, finding: Finding, p_corrected: float) -> str:
     if p_corrected < ALPHA:
-        return _side(claim, distance), None
-    if finding.sd:
-        return "inconclusive", needed_n(distance, finding.sd, alpha)
-    return "inconclusive", _needed_sign_flips(alpha) if distance else None
+        return side(claim, finding.effect if finding.distance is None else finding.distance)
+    return "inconclusive"
 
 
-def _decide_exact(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
+def _decide_at_margin(claim: dict, finding: Finding, p_corrected: float) -> str:
     if p_corrected < ALPHA:
-        return _side(claim, finding.effect if finding.distance is None else finding.distance), None
-    # Of the sign test's units, runs or conditions, where even all of them on one side are too few.
-    too_few = claim["comparison"] == "sign" and finding.reach >= alpha
-    return "inconclusive", _needed_sign_flips(alpha) if too_few else None
-
-
-def _side(claim: dict, distance: float) -> str:
-    return "reproduced" if (distance < 0) == (claim["direction"] == "less") else "contradicted"
-
-
-def _decide_equivalence(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
-    if p_corrected < ALPHA:
-        return "reproduced", None
+        return "reproduced"
     margin = claim["margin"]
-    if finding.sd:
-        beyond = finding.low > margin or finding.high < -margin
-        needed = needed_n_equivalence(finding.effect, finding.sd, margin, alpha)
+    if not finding.sd:
+        beyond = to_margin(claim, finding.effect) < 0 and sign_flip_minimum(finding.n) < ALPHA
     else:
-        beyond = abs(finding.effect) > margin and sign_flip_minimum(finding.n) < ALPHA
-        needed = _needed_sign_flips(alpha)
-    return ("contradicted", None) if beyond else ("inconclusive", needed)
+        above, below = finding.low > margin, finding.high < -margin
+        beyond = {None: above or below, "less": above, "greater": below}[claim.get("direction")]
+    return "contradicted" if beyond else "inconclusive"
 
 
-def _decide_at_most(claim: dict, finding: Finding, p_corrected: float, alpha: float) -> tuple[str, int | None]:
-    if p_corrected < ALPHA:
-        return "reproduced", None
-    margin, less = claim["margin"], claim["direction"] == "less"
-    room = margin - finding.effect if less else margin + finding.effect
-    if finding.sd:
-        beyond = finding.low > margin if less else finding.high < -margin
-        # A one-sided test at alpha has the power of a two-sided one at twice that.
-        needed = needed_n(room, finding.sd, 2 * alpha) if room > 0 else None
-    else:
-        beyond = room < 0 and sign_flip_minimum(finding.n) < ALPHA
-        needed = _needed_sign_flips(2 * alpha if room > 0 else ALPHA) if room else None
-    return ("contradicted", None) if beyond else ("inconclusive", needed)
-
-
-def _decide_cell(claim: dict, finding: Finding) -> tuple[str, int | None]:
+def _decide_cell(claim: dict, finding: Finding) -> str:
     low, high = finding.low, finding.high
     if not finding.sd:
         if finding.n < RANGE_N:
-            return "inconclusive", RANGE_N
+            return "inconclusive"
         low = high = finding.effect
     nearest, furthest = claim["paper_value"] - claim["margin"], claim["paper_value"] + claim["margin"]
     if nearest <= low and high <= furthest:
-        return "reproduced", None
-    return ("contradicted" if low > furthest or high < nearest else "inconclusive"), None
-
-
-def _needed_sign_flips(alpha: float) -> int:
-    return next(n for n in range(2, 64) if sign_flip_minimum(n) < alpha)
+        return "reproduced"
+    return "contradicted" if low > furthest or high < nearest else "inconclusive"
 
 
 def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float | None, family_size: int) -> dict:
     if finding is None:
-        verdict, needed, finding = "untestable", None, Finding()
+        verdict, finding, power = "untestable", Finding(), ClaimPower(reason="not judged at this scale")
     else:
-        verdict, needed = decide(claim, finding, p_corrected, family_size)
-    power = claim_power(claim, finding, ALPHA / family_size)
+        verdict = decide(claim, finding, p_corrected)
+        power = claim_power(claim, finding, ALPHA / family_size, scale)
+    needed = what_settles(claim, finding, family_size) if verdict == "inconclusive" else None
     return {
         "id": claim["id"],
         "paper": claim["paper"],
+        "scale": scale,
         "place": claim["place"],
         "claim": claim["statement"],
         "kind": KINDS[claim["comparison"]],
         "comparison": claim["comparison"],
+        "test": claim["test"],
         "metric": claim["metric"],
         "epoch": claim.get("epoch"),
         "conditions": claim["conditions"],
@@ -195,12 +161,18 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "effect": finding.effect,
         "ci_low": finding.low,
         "ci_high": finding.high,
+        "interval": finding.interval,
+        "logarithmic": claim.get("logarithmic", False),
         "sd": finding.sd,
+        "sd_unit": None if finding.sd is None else _sd_unit(claim),
         "n": finding.n,
-        "n_needed": needed,
+        "n_needed": needed.n if needed else None,
+        "n_needed_of": needed.of if needed else None,
         "power": power.power,
         "power_at": power.at,
+        "power_reason": power.reason,
         "detectable": power.detectable,
+        "n_needed_paper": power.needed_paper,
         "p": finding.p,
         "p_corrected": p_corrected,
         "family": claim.get("family"),
@@ -212,6 +184,10 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "margin": claim.get("margin"),
         "margin_origin": claim.get("margin_origin"),
         "sentence": sentence(claim, finding, verdict, scale),
-        "evidence": evidence(claim, finding, verdict, p_corrected, family_size, needed, power),
+        "evidence": evidence(claim, finding, p_corrected, family_size, needed, power),
         "figures": claim["figures"],
     }
+
+
+def _sd_unit(claim: dict) -> str:
+    return "natural logarithm of the metric" if claim.get("logarithmic") else "the metric's own"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +12,16 @@ import polars as pl
 
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json
+from moe_replication.statistics.record_checks import (
+    check_claims,
+    check_identity,
+    check_types,
+    checked_metrics,
+    require,
+    shown,
+)
 
-FORMAT = 1
+FORMAT = 2
 TEXT, REAL, WHOLE = pl.String, pl.Float64, pl.Int64
 # Columns of runs.parquet before the metrics; other tools rely on the names and the order of the first 22.
 SETTINGS = {
@@ -37,7 +45,7 @@ MACHINE = {
     **dict.fromkeys(("platform", "python", "torch", "deepspeed"), TEXT),
 }
 # Of all attempts at a run; how they are counted stands in training/attempts.py.
-COST = dict.fromkeys(("restarts", "starts", "stopped", "diverged", "killed"), WHOLE)
+COST = dict.fromkeys(("restarts", "starts", "stopped", "diverged", "failed", "killed", "other_settings"), WHOLE)
 LEADING_METRICS = ("val_loss", "train_loss", "test_accuracy", "perplexity", "dead_experts")
 LEADING = {
     "scale": TEXT,
@@ -154,30 +162,38 @@ def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels |
     tables = {"runs": runs, "curves": _stacked(records, "curve"), "experts": _stacked(records, "experts")}
     tables["registered-claims"] = registered_claims(records)
     for name, table in tables.items():
+        content = io.BytesIO()
+        table.write_parquet(content)
         with atomic_path(Path(out) / f"{name}.parquet") as path:
-            table.write_parquet(path)
+            path.write_bytes(content.getvalue())  # on a full disk Polars' own writing names another cause
     return warnings
 
 
 def read_record(directory: Path) -> Record:
     """Read and verify one run directory; BadInput names the file at fault."""
     record, path = read_json(directory / "run.json"), directory / "run.json"
-    _require(record, RECORD, path)
+    require(record, RECORD, path)
     if record["format"] != FORMAT:
         raise BadInput(f"{path}: format = {record['format']!r}, this version reads {FORMAT}; run it again")
-    _require(record["run"], (*IDENTITY, "run_key"), path)
-    _check_identity(record["run"], path)
-    _require(record["settings"], ALL_SETTINGS, path)
-    _require(record["counts"], COUNTS, path)
-    _require(read_json(directory / "config.json"), ("config", "origins"), directory / "config.json")
+    require(record["run"], (*IDENTITY, "run_key"), path)
+    check_identity(record["run"], path)
+    require(record["settings"], ALL_SETTINGS, path)
+    require(record["counts"], COUNTS, path)
+    require(read_json(directory / "config.json"), ("config", "origins"), directory / "config.json")
     cost, environment = read_json(directory / "cost.json"), read_json(directory / "environment.json")
-    _require(cost, ("wall_seconds", "tokens_per_second", *COST), directory / "cost.json")
-    _require(environment, ("git_commit", "dtype", "claims", *MACHINE), directory / "environment.json")
-    metrics = _checked_metrics(record["metrics"], path)
-    found = {**environment, **cost, **record, **record["settings"], **record["counts"], **record["run"]}
+    require(cost, ("wall_seconds", "tokens_per_second", *COST), directory / "cost.json")
+    require(environment, ("git_commit", "dtype", "claims", *MACHINE), directory / "environment.json")
+    metrics = checked_metrics(record["metrics"], set(LEADING) - set(LEADING_METRICS), path)
+    of_run = {**record, **record["settings"], **record["counts"], **record["run"]}
+    for content, name in ((of_run, "run.json"), (cost, "cost.json"), (environment, "environment.json")):
+        check_types(content, LEADING, directory / name)
+    found = {**environment, **cost, **of_run}
+    check_claims(environment["claims"], directory / "environment.json")
     curve = _read_table(directory / "curve.parquet", CURVE_KEYS)
     if curve.is_empty():
         raise BadInput(f"{directory / 'curve.parquet'}: no rows; delete {directory} and run it again")
+    if curve["step"].has_nulls() or not curve["step"].is_sorted() or curve["step"].is_duplicated().any():
+        raise BadInput(f"{directory / 'curve.parquet'}: steps do not rise; delete {directory} and run it again")
     row = {name: found[name] for name in LEADING if name in found} | _best(curve) | metrics
     experts = _read_table(directory / "experts.parquet", EXPERT_KEYS)
     return Record(row=row, curve=curve, experts=experts, claims=environment["claims"])
@@ -192,15 +208,12 @@ def registered_claims(records: Iterable[Record]) -> pl.DataFrame:
 def runs_table(rows: list[dict]) -> pl.DataFrame:
     """One row per run, sorted by paper, condition, seed; metrics absent from a run are null."""
     extra = sorted({name for row in rows for name in row} - set(LEADING))
-    try:
-        table = pl.DataFrame(rows, schema=LEADING | dict.fromkeys(extra, REAL))
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise BadInput(f"run.json: a value has the wrong type ({error}); delete that run and run it again") from error
+    table = pl.DataFrame(rows, schema=LEADING | dict.fromkeys(extra, REAL))
     if table["scale"].n_unique() > 1:
         raise BadInput(f"runs of several scales given ({', '.join(table['scale'].unique().sort())}); collect one")
     twice = table.filter(table.select(IDENTITY).is_duplicated())
     if not twice.is_empty():
-        raise BadInput(f"run {_shown(twice.row(0, named=True))} is listed twice; list every run directory once")
+        raise BadInput(f"run {shown(twice.row(0, named=True))} is listed twice; list every run directory once")
     return table.sort("paper", "condition", "seed")
 
 
@@ -233,8 +246,9 @@ def _read_table(path: Path, required: Iterable[str]) -> pl.DataFrame:
     types = {name: TABLE_TYPES.get(name, REAL) for name in table.columns}
     try:
         return table.cast(types)
-    except pl.exceptions.PolarsError as error:
-        raise BadInput(f"{path}: a column has the wrong type ({error}); delete it and run again") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: a column has the wrong type ({reason}); delete it and run again") from error
 
 
 def _best(curve: pl.DataFrame) -> dict[str, float | None]:
@@ -267,32 +281,3 @@ def _marked_versions(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
                     f"({versions}); rerun the older ones before you trust a comparison"
                 )
     return runs.with_columns(mixed.alias("mixed_versions")), warnings
-
-
-def _check_identity(run: dict, path: Path) -> None:
-    place = path.absolute().parent
-    condition, paper, runs, scale = place.parent, place.parents[1], place.parents[2], place.parents[3]
-    expected = (scale.name, paper.name, condition.name, place.name)
-    found = (run["scale"], run["paper"], run["condition"], f"seed-{run['seed']}")
-    if runs.name != "runs" or expected != found:
-        raise BadInput(f"{path}: is the record of {_shown(run)}, which does not match its folder; move it or run again")
-
-
-def _checked_metrics(metrics: dict, path: Path) -> dict:
-    for name, value in metrics.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not number:
-            raise BadInput(f"{path}: metrics.{name} = {value!r} must be a finite number or null; run it again")
-        if name in LEADING and name not in LEADING_METRICS:
-            raise BadInput(f"{path}: metrics.{name} has the name of another column of runs.parquet; rename it")
-    return {name: None if value is None else float(value) for name, value in metrics.items()}
-
-
-def _require(mapping: object, keys: Iterable[str], path: Path) -> None:
-    missing = [key for key in keys if not isinstance(mapping, dict) or key not in mapping]
-    if missing:
-        raise BadInput(f"{path}: missing {', '.join(missing)}; delete {path.parent} and run it again")
-
-
-def _shown(run: dict) -> str:
-    return f"{run['scale']} {run['paper']} {run['condition']} seed {run['seed']}"

@@ -59,7 +59,7 @@ def stratified_permutation(strata: Strata) -> GroupTest:
     to thousandths of their range: the test stays exact, of the rounded values. ValueError for a stratum
     that lacks a group.
     """
-    observed, expected, sums, chances = _null_distribution(_whole(strata))
+    observed, expected, sums, chances = _null_distribution(whole_strata(strata))
     distances = np.abs(sums - expected)
     tolerance = TIE_TOLERANCE * max(1.0, np.abs(sums).max())
     p_value = _total(chances[distances >= abs(observed - expected) - tolerance])
@@ -89,6 +89,23 @@ def sign_test(differences: Sequence[float]) -> SignTest:
     p_value = float(stats.binomtest(above, counted).pvalue) if counted else 1.0
     minimum = min(1.0, 2.0 / 2.0**counted)
     return SignTest(above=above, below=below, zeros=len(differences) - counted, p=p_value, minimum=minimum)
+
+
+def whole_strata(strata: Strata) -> list[tuple[list[int], list[int]]]:
+    """The values as whole numbers, which the distribution of their sums needs."""
+    values = [value for pair in strata for group in pair for value in group]
+    low, spread = min(values, default=0), max(values, default=0) - min(values, default=0)
+    exact = (d for d in DENOMINATORS if spread * d <= STEPS and all(_is_whole(value * d) for value in values))
+    scale, origin = next(((d, 0) for d in exact), (STEPS / spread if spread else 1, low))
+    return [tuple([round((value - origin) * scale) for value in group] for group in pair) for pair in strata]
+
+
+def table_cells(strata: Strata, fold: int) -> int:
+    """Steps that the largest stratum's distribution takes with every value `fold` times: it grows with the cube."""
+    return max(
+        fold**3 * len(first) ** 2 * (len(first) + len(second)) * (max(*first, *second) - min(*first, *second) + 1)
+        for first, second in whole_strata(strata)
+    )
 
 
 def _weighted_difference(strata: Strata) -> float:
@@ -137,14 +154,6 @@ def _sum_chances(values: Sequence[int], chosen: int) -> np.ndarray:
         chances_KS = (1 - drawn_K1) * chances_KS
         chances_KS[1:, value:] += taken_KS[:-1, : chances_KS.shape[1] - value]
     return chances_KS[chosen]
-
-
-def _whole(strata: Strata) -> list[tuple[list[int], list[int]]]:
-    values = [value for pair in strata for group in pair for value in group]
-    low, spread = min(values, default=0), max(values, default=0) - min(values, default=0)
-    exact = (d for d in DENOMINATORS if spread * d <= STEPS and all(_is_whole(value * d) for value in values))
-    scale, origin = next(((d, 0) for d in exact), (STEPS / spread if spread else 1, low))
-    return [tuple([round((value - origin) * scale) for value in group] for group in pair) for pair in strata]
 
 
 def _is_whole(value: float) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.statistics.claim_power import WITH_PAPER
 from moe_replication.statistics.compare import paired, seed_values, sign_flip_beside
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.hypothesis_tests import paired_t, sign_flip_minimum, tost
@@ -19,10 +21,10 @@ from moe_replication.statistics.intervals import (
     paired_interval,
     prediction_interval,
 )
-from moe_replication.statistics.pooled_findings import measure_groups, measure_sign
+from moe_replication.statistics.pooled_findings import OF_A_RATE, measure_groups, measure_sign
 
 
-def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame) -> Finding:
+def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame, analysis: AnalysisSettings) -> Finding:
     """Effect, interval and uncorrected p of one claim."""
     table, when = runs, ""
     if "epoch" in claim:
@@ -30,12 +32,22 @@ def measure(claim: dict, runs: pl.DataFrame, curves: pl.DataFrame) -> Finding:
     names = [*claim["conditions"], *claim.get("against", [])]
     values = {name: seed_values(table, claim["paper"], name, claim["metric"]) for name in names}
     if claim["comparison"] == "groups":
-        found = measure_groups(claim, runs, table, when)
+        found = measure_groups(claim, runs, table, when, analysis)
     else:
         missing = _missing(claim, values, runs, when)
         found = Finding(missing=missing) if missing else _measure_values(claim, values)
     total = runs.filter(pl.col("paper") == claim["paper"], pl.col("condition").is_in(names)).height
-    return dataclasses.replace(found, valueless=max(0, total - sum(map(len, values.values()))))
+    valueless = max(0, total - sum(map(len, values.values())))
+    return dataclasses.replace(found, valueless=valueless, paper_difference=_paper_difference(claim, runs))
+
+
+def _paper_difference(claim: dict, runs: pl.DataFrame) -> float | None:
+    """First minus second in the paper; where it counts epochs, the same part of our horizon."""
+    value = claim.get("paper_value") if claim["comparison"] in WITH_PAPER else None
+    if value is None or "paper_epochs" not in claim:
+        return value
+    horizons = seed_values(runs, claim["paper"], claim["conditions"][0], "epochs").values()
+    return value * max(horizons) / claim["paper_epochs"] if horizons else None
 
 
 def _missing(claim: dict, values: dict[str, dict[int, float]], runs: pl.DataFrame, when: str) -> str:
@@ -58,7 +70,7 @@ def _measure_values(claim: dict, values: dict[str, dict[int, float]]) -> Finding
     if claim["comparison"] == "sign":
         return measure_sign(claim, columns)
     if claim["comparison"] == "value":
-        return _from_interval(prediction_interval(first))
+        return _from_interval(prediction_interval(first), "95 % prediction interval")
     if claim["comparison"] == "threshold":
         return _measure_threshold(claim, first)
     common = paired(*values.values())
@@ -74,7 +86,9 @@ def _measure_bound(claim: dict, values: list[float]) -> Finding:
     broken = sum(value > claim["paper_value"] if below else value < claim["paper_value"] for value in values)
     low, high = clopper_pearson(broken, len(values))
     worst = max(values) if below else min(values)
-    return Finding(n=len(values), effect=broken / len(values), low=low, high=high, broken=broken, worst=worst)
+    return Finding(
+        n=len(values), effect=broken / len(values), low=low, high=high, interval=OF_A_RATE, broken=broken, worst=worst
+    )
 
 
 def _measure_threshold(claim: dict, values: list[float]) -> Finding:
@@ -94,7 +108,7 @@ def _minus(first: Sequence[float], second: Sequence[float]) -> list[float]:
 def _measure_pairs(claim: dict, first: list[float], second: list[float]) -> Finding:
     differences = _minus(first, second)
     if claim["comparison"] == "difference":
-        return _from_interval(prediction_interval(differences))
+        return _from_interval(prediction_interval(differences), "95 % prediction interval")
     interval, p_value = paired_interval(first, second), None
     if claim["comparison"] in ("equivalence", "at_most"):
         if interval.n > 1:
@@ -121,10 +135,11 @@ def _one_sided_t(claim: dict, differences: list[float]) -> float:
     return float(stats.ttest_1samp(toward, claim["margin"], alternative="less").pvalue)
 
 
-def _from_interval(interval: Interval, equal_p: float | None = None, **rest) -> Finding:
+def _from_interval(interval: Interval, name: str = "95 % t interval", equal_p: float | None = None, **rest) -> Finding:
     """equal_p: the smallest p that equal values can have; other values leave the t test without a limit."""
     if interval.sd:
-        return Finding(n=interval.n, effect=interval.mean, sd=interval.sd, low=interval.low, high=interval.high, **rest)
+        ends = {"low": interval.low, "high": interval.high, "interval": name}
+        return Finding(n=interval.n, effect=interval.mean, sd=interval.sd, **ends, **rest)
     # A zero sd says that the values are equal so far, not that the interval has no width.
     units = f"at n = {interval.n}"
     return Finding(n=interval.n, effect=interval.mean, sd=interval.sd, reach=equal_p, units=units, **rest)

@@ -12,13 +12,15 @@ from statistics import fmean, median
 
 import polars as pl
 
+from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.statistics.bootstrap import bootstrap_groups
 from moe_replication.statistics.compare import seed_values
 from moe_replication.statistics.exact_tests import sign_test, stratified_fisher, stratified_permutation
-from moe_replication.statistics.finding import Finding
+from moe_replication.statistics.finding import Conditions, Finding
 from moe_replication.statistics.intervals import clopper_pearson
+from moe_replication.statistics.replicated import of_conditions, of_runs, single_pair
 
-# Of each data set, the values of the first and of the second group, one list a condition.
-Conditions = list[tuple[list[list[float]], list[list[float]]]]
+OF_A_RATE = "95 % Clopper-Pearson interval"
 
 
 def measure_sign(claim: dict, values: dict[str, list[float]]) -> Finding:
@@ -28,9 +30,11 @@ def measure_sign(claim: dict, values: dict[str, list[float]]) -> Finding:
     if n:
         share, (low, high) = found.above / n, clopper_pearson(found.above, n)
     p_value, minimum, units, note = found.p, found.minimum, f"at n = {n}", ""
+    above_of = [(found.above, n)]
     if len(values) > 1:
         medians = sign_test([median(column) - claim["threshold"] for column in values.values()])
-        units = f"with {_count(medians.above + medians.below)} off the threshold"
+        above_of.append((medians.above, medians.above + medians.below))
+        units = f"with {_count(above_of[1][1])} off the threshold"
         note = _both(found.p, medians.p, f"the medians of {_count(len(values))}", medians.minimum)
         p_value, minimum = max(found.p, medians.p), max(found.minimum, medians.minimum)
     return Finding(
@@ -39,16 +43,20 @@ def measure_sign(claim: dict, values: dict[str, list[float]]) -> Finding:
         distance=share - 0.5 if n else None,
         low=low,
         high=high,
+        interval=OF_A_RATE if n else None,
         p=p_value,
         p_minimum=minimum,
         reach=minimum,
         units=units,
         ties=found.zeros,
+        above_of=tuple(above_of),
         note=note,
     )
 
 
-def measure_groups(claim: dict, runs: pl.DataFrame, table: pl.DataFrame, when: str) -> Finding:
+def measure_groups(
+    claim: dict, runs: pl.DataFrame, table: pl.DataFrame, when: str, analysis: AnalysisSettings
+) -> Finding:
     """The two groups within data sets; `table` holds the metric, `runs` the data sets, `when` names an epoch."""
     by_set: dict[str | None, tuple[list[list[float]], list[list[float]]]] = defaultdict(lambda: ([], []))
     absent, empty = [], ""
@@ -70,39 +78,52 @@ def measure_groups(claim: dict, runs: pl.DataFrame, table: pl.DataFrame, when: s
         notes.append(f"left out, not run or without a value here: {', '.join(absent)}")
     if lone:
         notes.append(f"left out, as only one group has runs on {', '.join(lone)}: {sum(lone.values())} run(s)")
-    return _compare_groups(claim, strata, notes)
+    return _compare_groups(claim, strata, notes, analysis)
 
 
-def _compare_groups(claim: dict, strata: Conditions, notes: list[str]) -> Finding:
+def _compare_groups(claim: dict, strata: Conditions, notes: list[str], analysis: AnalysisSettings) -> Finding:
     fisher = claim["test"] == "fisher"
     if fisher:
         limit = claim.get("threshold", 0)
         strata = [tuple([[run > limit for run in runs] for runs in group] for group in pair) for pair in strata]
-    of_runs = [tuple([run for runs in group for run in runs] for group in pair) for pair in strata]
-    of_conditions = [tuple([fmean(runs) for runs in group] for group in pair) for pair in strata]
-    found = stratified_fisher(of_runs) if fisher else stratified_permutation(of_runs)
-    groups = [[run for pair in of_runs for run in pair[side]] for side in (0, 1)]
+    runs = of_runs(strata)
+    found = stratified_fisher(runs) if fisher else stratified_permutation(runs)
+    groups = [[run for pair in runs for run in pair[side]] for side in (0, 1)]
     sizes = tuple(map(len, groups))
-    conditions = tuple(sum(len(pair[side]) for pair in of_conditions) for side in (0, 1))
     p_value, minimum, units = found.p, found.minimum, f"with {sizes[0]} runs against {sizes[1]}"
     if fisher:
         notes = [_odds_note(found.odds_ratio), *_clean_notes(groups), *notes]
-    if conditions != (1, 1):
-        above = stratified_permutation(of_conditions)
-        level = f"{_count(conditions[0])} against {conditions[1]}"
+    if not single_pair(strata):
+        above = stratified_permutation(of_conditions(strata))
+        counts = [sum(len(pair[side]) for pair in strata) for side in (0, 1)]
+        level = f"{_count(counts[0])} against {counts[1]}"
         notes = [_both(found.p, above.p, level, above.minimum), *notes]
         p_value, minimum, units = max(found.p, above.p), max(found.minimum, above.minimum), f"with {level}"
+    low, high, interval = _interval(strata, analysis)
     return Finding(
         n=sum(sizes),
         effect=found.difference,
+        low=low,
+        high=high,
+        interval=interval,
         p=p_value,
         p_minimum=minimum,
         reach=minimum,
         units=units,
         sizes=sizes,
         means=tuple(fmean(group) for group in groups),
+        strata=strata,
         note="; ".join(notes),
     )
+
+
+def _interval(strata: Conditions, analysis: AnalysisSettings) -> tuple[float | None, float | None, str | None]:
+    """Both ends and their name: over conditions, or over runs where each side is one condition."""
+    units = "conditions"
+    if single_pair(strata):
+        units, strata = "runs", [tuple([[run] for run in group[0]] for group in strata[0])]
+    low, high = bootstrap_groups(strata, analysis.resamples, analysis.resample_seed)
+    return low, high, None if low is None else f"descriptive 95 % bootstrap interval over {units}"
 
 
 def _count(conditions: int) -> str:

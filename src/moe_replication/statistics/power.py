@@ -1,6 +1,6 @@
-"""Power of the tests behind the verdicts, and how many paired seeds a question needs, from the spread seen so far.
+"""Power of the tests behind the verdicts, and how many runs or pairs a question needs, from the spread seen so far.
 
-The sd is taken as known. That of three seeds is a rough guess, and so is every power and every n made from it.
+The sd is taken as exact. That of three seeds is a rough guess, and so is every power and every n made from it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from moe_replication.statistics.hypothesis_tests import ALPHA
+from moe_replication.statistics.intervals import LEVEL
 
 POWER = 0.8
 MAX_N = 10_000
@@ -56,6 +57,14 @@ def needed_n(effect: float, sd: float, alpha: float = ALPHA, power: float = POWE
     return _smallest_n(lambda n: paired_power(effect, sd, n, alpha) >= power)
 
 
+def needed_n_one_sided(room: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """Smallest n at which the one-sided paired t test at a margin reaches the power; None above 10,000 or at room 0
+    or less."""
+    if room <= 0:
+        return None
+    return _smallest_n(lambda n: one_sided_power(room, sd, n, alpha) >= power)
+
+
 def equivalence_power(difference: float, sd: float, margin: float, n: int, alpha: float = ALPHA) -> float:
     """Chance that TOST places n differences of this mean and sd within +-margin (Phillips, 1990).
 
@@ -84,6 +93,13 @@ def needed_n_equivalence(
 def needed_n_bound(margin: float, level: float = 0.95) -> int:
     """Violation-free runs after which the two-sided Clopper-Pearson upper bound is below margin."""
     return math.floor(math.log((1 - level) / 2) / math.log1p(-margin)) + 1
+
+
+def needed_n_prediction(distance: float, sd: float, margin: float) -> int | None:
+    """Smallest n at which the 95 % prediction interval of a mean at this distance from a number lies wholly within the
+    margin of it, or wholly beyond; None above 10,000: the interval never gets narrower than +-1.96 sd."""
+    room = abs(abs(distance) - margin)
+    return _smallest_n(lambda n: stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd * math.sqrt(1 + 1 / n) < room)
 
 
 def _shift(difference: float, sd: float, n: int) -> float:

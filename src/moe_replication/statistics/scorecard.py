@@ -26,20 +26,27 @@ def write_scorecard(
     probes = read_parquet(results / "probe-metrics.parquet", ("paper", "condition", "seed"))
     runs = with_derived(read_runs(results / "runs.parquet"), curves, experts, probes, analysis)
     registered = read_parquet(results / "registered-claims.parquet", tuple(REGISTERED))
-    card = scorecard(claims, runs, curves, scale, scale_note) | {"claims_edited": edited(claims, runs, registered)}
+    card = scorecard(claims, runs, curves, scale, analysis, scale_note) | {
+        "claims_edited": edited(claims, runs, registered)
+    }
     write_json(results / "scorecard.json", card)
     return card
 
 
 def scorecard(
-    claims: Sequence[dict], runs: pl.DataFrame, curves: pl.DataFrame, scale: str, scale_note: str = ""
+    claims: Sequence[dict],
+    runs: pl.DataFrame,
+    curves: pl.DataFrame,
+    scale: str,
+    analysis: AnalysisSettings,
+    scale_note: str = "",
 ) -> dict:
     """What scorecard.json says of the runs; `warnings` names papers whose runs come from several versions.
 
     `totals` counts all verdicts, `sections` those of one paper and kind; `trained` lists conditions with runs.
     """
     mixed = runs.filter("mixed_versions")["paper"].unique().sort().to_list()
-    judged = judge(claims, runs, curves, scale)
+    judged = judge(claims, runs, curves, scale, analysis)
     return {
         "scale": scale,
         "scale_note": scale_note,
@@ -59,9 +66,10 @@ def scorecard(
 
 
 def edited(claims: Sequence[dict], runs: pl.DataFrame, registered: pl.DataFrame) -> list[dict]:
-    """Claims that are not what `runs` of the paper's `of` runs were trained under: changed, added or removed since.
+    """Claims that are not what all of a paper's `of` runs were trained under: changed, added or removed since.
 
-    A claim that some runs knew otherwise is changed, whatever the others knew; one that they did not know is added.
+    changed: `runs` knew it otherwise. added: `runs` did not know it. added and changed: `runs` knew it otherwise,
+    `without` further ones did not know it. removed: `runs` knew it.
     """
     sizes = Counter(runs["paper"])
     knew: dict[tuple[str, str], Counter] = {}
@@ -69,16 +77,17 @@ def edited(claims: Sequence[dict], runs: pl.DataFrame, registered: pl.DataFrame)
         knew.setdefault((paper, claim), Counter())[digest] += count
     found = []
     for claim in claims:
-        digests = knew.pop((claim["paper"], claim["id"]), Counter())
-        known, differ = digests.total(), sizes[claim["paper"]] - digests[claim_digest(claim)]
-        if differ:
-            found.append(
-                (claim["paper"], claim["id"], "changed" if known > digests[claim_digest(claim)] else "added", differ)
-            )
-    found += [(paper, name, "removed", digests.total()) for (paper, name), digests in knew.items()]
+        place = claim["paper"], claim["id"]
+        digests = knew.pop(place, Counter())
+        without, otherwise = sizes[claim["paper"]] - digests.total(), digests.total() - digests[claim_digest(claim)]
+        if otherwise:
+            found.append((*place, "added and changed" if without else "changed", otherwise, without))
+        elif without:
+            found.append((*place, "added", without, 0))
+    found += [(*place, "removed", digests.total(), 0) for place, digests in knew.items()]
     return [
-        {"id": name, "paper": paper, "change": change, "runs": count, "of": sizes[paper]}
-        for paper, name, change, count in found
+        {"id": name, "paper": paper, "change": change, "runs": count, "without": without, "of": sizes[paper]}
+        for paper, name, change, count, without in found
     ]
 
 
@@ -90,7 +99,7 @@ def totals(entries: Sequence[dict]) -> dict[str, int]:
 
 def sections(entries: Sequence[dict]) -> list[dict]:
     """Totals by kind and paper: a claim's direction at our scale is never counted with a paper's cell."""
-    papers = sorted({entry["paper"] for entry in entries}, reverse=True)
+    papers = list(dict.fromkeys(entry["paper"] for entry in sorted(entries, key=lambda entry: entry["id"][0])))
     found = []
     for kind in (SAME_CLAIM, PAPER_CELL):
         for paper in papers:

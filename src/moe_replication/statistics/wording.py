@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from moe_replication.statistics.claim_power import NO_DIFFERENCE, OBSERVED, PAPER, WITH_PAPER, ClaimPower
+from moe_replication.statistics.claim_power import NO_DIFFERENCE, OBSERVED, PAPER_ELSEWHERE, ClaimPower
 from moe_replication.statistics.hypothesis_tests import ALPHA
+from moe_replication.statistics.power import MAX_N
 
 if TYPE_CHECKING:
     from moe_replication.statistics.finding import Finding
+    from moe_replication.statistics.needed import Needed
 
 TESTS = {
     "paired_t": "Paired t test",
@@ -50,13 +51,12 @@ def sentence(claim: dict, finding: Finding, verdict: str, scale: str) -> str:
 def evidence(
     claim: dict,
     finding: Finding,
-    verdict: str,
     p_corrected: float | None,
     family_size: int,
-    needed: int | None,
+    needed: Needed | None,
     power: ClaimPower,
 ) -> str:
-    """Tests, corrections, what would settle it, power, and where the margin comes from."""
+    """Tests, corrections, what would settle it where it is inconclusive, power, and where the margin comes from."""
     parts = []
     if finding.p is not None:
         test = TESTS[claim["test"]]
@@ -72,11 +72,10 @@ def evidence(
         )
     elif finding.note:
         parts.append(f"{finding.note[0].upper()}{finding.note[1:]}.")
-    if verdict == "inconclusive":
-        parts += _limit(finding, family_size)
-        parts.append(_remedy(claim, finding, needed))
-    if claim["comparison"] in WITH_PAPER and "paper_value" in claim:
-        parts.append(f"The paper's difference is {number(claim['paper_value'])}.")
+    if needed is not None:
+        parts += [*_limit(finding, family_size), needed.text]
+    if finding.paper_difference is not None:
+        parts.append(_papers(claim, finding, power))
     if power.power is not None:
         parts += _power(claim, finding, power, family_size)
     if finding.unpaired:
@@ -98,33 +97,59 @@ def _limit(finding: Finding, family_size: int) -> list[str]:
     return [f"Cannot reach alpha = {ALPHA:g} {finding.units}{family}: smallest p {finding.reach:.3g}{unless}."]
 
 
+def _papers(claim: dict, finding: Finding, power: ClaimPower) -> str:
+    value = number(claim["paper_value"])
+    if "paper_epochs" in claim:
+        value += f" of its {number(claim['paper_epochs'])} epochs, {number(finding.paper_difference)} of ours"
+    if power.at == PAPER_ELSEWHERE:
+        return f"The paper's difference is {value}, at the paper's scale; here it may be another."
+    return f"The paper's difference is {value}."
+
+
 def _power(claim: dict, finding: Finding, power: ClaimPower, family_size: int) -> list[str]:
-    """Power at this n and sd, and the smallest difference that would have been found."""
-    family = f"/{family_size}" if family_size > 1 else ""
-    chance = f"{percent(power.power)} (power of {_count(claim, finding)} at this sd and alpha = {ALPHA:g}{family})"
-    parts = {
-        PAPER: [f"Were that the true one, the test would pass with a chance of {chance}."],
-        NO_DIFFERENCE: [f"Were there no difference at all, the test would pass with a chance of {chance}."],
-        OBSERVED: [f"Were the observed effect the true one, the chance to find it would be {chance}; this restates p."],
-    }[power.at]
-    if power.detectable is not None:
-        parts.append(f"80 % power takes {_detectable(claim, power.detectable)}.")
-    return parts
+    """Power at this n and sd, n for the paper's difference, and the smallest difference that would have been found."""
+    alpha = f"alpha = {ALPHA:g}" + (f"/{family_size}" if family_size > 1 else "")
+    chance = f"{_chance(power.power, family_size)} ({_count(claim, finding)}, {alpha}, taking this sd as exact)"
+    if power.at == NO_DIFFERENCE:
+        found = f"Were there no difference at all, the test would pass with a chance of {chance}."
+    elif power.at == OBSERVED:
+        found = f"Were the observed effect the true one, the chance to find it would be {chance}; this restates p."
+    else:
+        needed = _for_paper(claim, power, family_size)
+        found = f"Were it the true one here, the test would pass with a chance of {chance}; {needed}."
+    if power.detectable is None:
+        return [found]
+    return [found, f"{_detectable(claim, power.detectable)} or more would be found with a chance of at least 80 %."]
+
+
+def _chance(power: float, family_size: int) -> str:
+    """In a family it is that of the first to pass; once others have passed, Holm corrects by less."""
+    shown = percent(power)
+    if family_size == 1 or shown.startswith("over"):
+        return shown
+    return f"{shown} unless others of its family pass first" if shown.startswith("under") else f"at least {shown}"
+
+
+def _for_paper(claim: dict, power: ClaimPower, family_size: int) -> str:
+    if power.needed_paper is None:
+        return f"no number of {unit(claim)}s up to {MAX_N:,} gives 80 %"
+    return f"80 % takes {'at most ' if family_size > 1 else ''}{power.needed_paper} {unit(claim)}s"
 
 
 def _detectable(claim: dict, distance: float) -> str:
     if claim.get("logarithmic"):
-        return f"a mean off the threshold by a factor of {number(math.exp(distance))} or more"
+        return f"A mean off the threshold by a factor of {number(distance)}"
     if claim["comparison"] == "threshold":
-        return f"a mean off the threshold by {number(distance)} or more"
-    return f"a true difference of {number(distance)} or more"
+        return f"A mean off the threshold by {number(distance)}"
+    return f"A true difference of {number(distance)}"
 
 
 def _count(claim: dict, finding: Finding) -> str:
-    return f"{finding.n} {_unit(claim)}{'s' if finding.n > 1 else ''}"
+    return f"{finding.n} {unit(claim)}{'s' if finding.n > 1 else ''}"
 
 
-def _unit(claim: dict) -> str:
+def unit(claim: dict) -> str:
+    """What the n of a claim counts that is judged by values, one by one or in pairs."""
     return "run" if claim["comparison"] in ("value", "threshold") else "paired seed"
 
 
@@ -134,7 +159,7 @@ def _estimate(claim: dict, finding: Finding) -> str:
     mean = "geometric mean" if claim.get("logarithmic") else "mean"
     what = f"{_difference(conditions)} in {metric}" if paired else f"{mean} {metric} of {conditions[0]}"
     count = _count(claim, finding)
-    kind = "95 % interval" if claim["comparison"] not in ("value", "difference") else "95 % prediction interval"
+    kind = "95 % prediction interval" if claim["comparison"] in ("value", "difference") else "95 % interval"
     if finding.low is not None:
         spread = f"{kind} {number(finding.low)} to {number(finding.high)}, {count}"
     elif finding.n > 1:
@@ -190,7 +215,8 @@ def _groups(claim: dict, finding: Finding) -> str:
             for mean, size, name in zip(finding.means, finding.sizes, names, strict=True)
         ]
         found = f"mean {metric} is {each[0]} and {each[1]}"
-    return f"{found}, a difference of {number(finding.effect)} within data sets; {_claimed(claim)}"
+    spread = "" if finding.low is None else f" ({finding.interval} {number(finding.low)} to {number(finding.high)})"
+    return f"{found}, a difference of {number(finding.effect)} within data sets{spread}; {_claimed(claim)}"
 
 
 def _sign(claim: dict, finding: Finding) -> str:
@@ -205,23 +231,3 @@ def _named(conditions: list[str]) -> str:
     if len(conditions) <= 3:
         return ", ".join(conditions)
     return f"{conditions[0]}, {conditions[1]} and {len(conditions) - 2} more"
-
-
-def _remedy(claim: dict, finding: Finding, needed: int | None) -> str:
-    comparison = claim["comparison"]
-    if comparison == "bound":
-        return f"{needed} runs without a counter-example would settle it."
-    if comparison == "sign" and needed is not None:
-        units = "conditions" if len(claim["conditions"]) > 1 else "runs"
-        return f"At least {needed} {units} off the threshold, all on one side, would be needed."
-    if comparison in ("groups", "sign"):
-        return "The number of runs that would settle it is not computed for this test."
-    if finding.n < 2:
-        return "One value has no spread: run at least two seeds."
-    if comparison in ("value", "difference"):
-        if needed is not None:
-            return f"Equal values say too little about the next one: {needed} runs would settle it."
-        return "The interval is partly inside and partly outside the margin: more seeds narrow it."
-    if needed is not None:
-        return f"About {needed} {_unit(claim)}s would settle it at this effect and sd (80 % power)."
-    return f"No number of {_unit(claim)}s up to 10,000 would settle it at this effect and sd."

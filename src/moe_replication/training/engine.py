@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import MuonConfig
 from moe_replication.errors import BadInput
+from moe_replication.training.launch import MEETING_FILE
 from moe_replication.training.optimizers import adamw_groups, check_groups, learning_rates, muon_groups
 
 
@@ -59,22 +61,42 @@ def choose_precision(wanted: str) -> tuple[torch.dtype, str]:
 
 
 def start_distributed(world_size: int) -> None:
-    """Join the process group: torchrun's when its variables are set, else a group of one without a port."""
+    """Join the process group that the launcher's (or torchrun's) variables describe, else a group of one."""
     launched = dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
     if launched != world_size:
         raise BadInput(
             f"engine.world_size = {world_size}, but {launched} process(es) were launched;"
-            f" start with torchrun --nproc_per_node {world_size}, or set engine.world_size"
+            " start with moe-replication train, or set engine.world_size"
         )
     if dist.is_initialized():
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    if "RANK" in os.environ:
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(_device_number())
+    if MEETING_FILE in os.environ:
+        store = dist.FileStore(os.environ[MEETING_FILE], world_size)
+        dist.init_process_group(backend, store=store, rank=int(os.environ["RANK"]), world_size=world_size)
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+    elif "RANK" in os.environ:
         dist.init_process_group(backend)
     else:
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    # Threads of a group that is left open can abort the process after its work is done.
+    atexit.register(dist.destroy_process_group)
+
+
+def _device_number() -> int:
+    """This rank's GPU among those that it sees."""
+    number, visible = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= visible:
+        raise BadInput(
+            f"engine.world_size: process {number} of this machine finds {visible} GPU(s) (CUDA_VISIBLE_DEVICES ="
+            f" {os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}); give every process one, or lower engine.world_size"
+        )
+    return number
 
 
 class Engine:
@@ -140,11 +162,16 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
 
 def deepspeed_config(config: RunConfig, dtype: torch.dtype) -> dict:
     """DeepSpeed's JSON, made from the run's settings."""
+    zero: dict = {"stage": config.engine.zero_stage}
+    if config.engine.offload == "optimizer":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {
         "train_micro_batch_size_per_gpu": config.training.micro_batch_size,
         "gradient_accumulation_steps": config.accumulation,
-        "zero_optimization": {"stage": config.engine.zero_stage},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
+        # Else only DeepSpeed's own Adam may be offloaded: it would have to be compiled, and Muon has no such version.
+        "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": dtype == torch.bfloat16},
         "gradient_clipping": config.optimizer.gradient_clipping if isinstance(config.optimizer, MuonConfig) else 0.0,
         "steps_per_print": 10**9,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -13,20 +12,25 @@ from torch import Tensor
 from moe_replication.config.fingerprint import run_key, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Condition, Project, Run
+from moe_replication.config.safety import safety_settings
 from moe_replication.distributed import mean_over_ranks, rank
 from moe_replication.errors import Stopped, TrainingDiverged
-from moe_replication.files import atomic_path, write_json
+from moe_replication.files import write_json
 from moe_replication.progress import TrainingProgress
 from moe_replication.routing.update import end_step
 from moe_replication.seeding import derive_seed
-from moe_replication.training import record
+from moe_replication.training import record, routing_statistics
 from moe_replication.training.attempts import Attempts
-from moe_replication.training.checkpoint import CheckpointFolder
+from moe_replication.training.checkpoint import CheckpointFolder, save_snapshot
 from moe_replication.training.engine import Engine, start_distributed
+from moe_replication.training.kept_record import is_kept, keep_record, restore_record
 from moe_replication.training.language import LanguageTask
+from moe_replication.training.safety import GradientWatch, describe_fault
 from moe_replication.training.schedules import horizon_decay
-from moe_replication.training.task import LossOutput, Task
+from moe_replication.training.signals import StopRequest
+from moe_replication.training.task import Batch, LossOutput, Task
 from moe_replication.training.vision import VisionTask
+from moe_replication.training.watch import TrainingWatch
 
 # Exit code that asks a scheduler to queue the job again (sysexits' EX_TEMPFAIL).
 REQUEUE = 75
@@ -37,27 +41,24 @@ HEADLINE = ("val_loss", "test_accuracy", "dead_experts")
 def train_in_turn(project: Project, runs: list[Run]) -> None:
     """Train runs one after the other in this process: starting Python and DeepSpeed costs seconds.
 
-    Each keeps its last checkpoint until all are done: should one fail, the workflow engine removes the
-    finished records too, and they are restored from there. A diverged run does not keep the others from
-    training; TrainingDiverged comes at the end.
+    A diverged run does not keep the others from training; TrainingDiverged comes at the end.
     """
-    finished, diverged = [], []
-    for run in runs:
-        try:
-            finished.append(train(project, run))
-        except TrainingDiverged as error:
-            diverged.append(str(error))
+    diverged = []
+    with StopRequest() as stop:
+        for run in runs:
+            try:
+                train(project, run, stop)
+            except TrainingDiverged as error:
+                diverged.append(str(error))
     if diverged:
         raise TrainingDiverged("; ".join(diverged))
-    for checkpoints in finished:
-        checkpoints.remove()
 
 
-def train(project: Project, run: Run) -> CheckpointFolder:
-    """Train `run` to its end and write its run directory; returns its checkpoints.
+def train(project: Project, run: Run, stop: StopRequest) -> None:
+    """Train `run` to its end and write its run directory; a run that had finished gets its files back.
 
-    Raises TrainingDiverged on a non-finite loss, before the weights move, and BadInput when another process
-    trains the same run.
+    Raises TrainingDiverged on a loss or gradient that is no number, before the weights move, Stopped on a signal,
+    and BadInput when another process trains the same run.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(project.scale.threads)
@@ -70,24 +71,40 @@ def train(project: Project, run: Run) -> CheckpointFolder:
     task = make_task(run, project.root / data_path(project.data_folder, run.config))
     name = (run.scale, run.paper, run.condition, run.seed)
     key = run_key(name, condition.values, task.data_sha256, training_code_version())
-    checkpoints = CheckpointFolder(project.root / "results" / run.scale / "checkpoints" / key, key)
-    with checkpoints.only_writer():
-        trainer = Trainer(run, task, checkpoints, project.root / run.folder)
-        # Asked for before hours are spent: what cannot be found out should fail in the first second.
-        engine = trainer.engine
-        surroundings = record.environment(project, run.paper, engine)
-        (trainer.folder / "run.json").unlink(missing_ok=True)
-        attempts = Attempts(checkpoints.folder if rank() == 0 else None)
-        try:
-            with attempts.attempt(lambda: trainer.done):
-                trainer.fit()
-                if rank() == 0:
-                    write_json(trainer.folder / "environment.json", surroundings)
-                    write_json(trainer.folder / "cost.json", trainer.cost() | attempts.counts())
-                    write_run_directory(project, condition, trainer, key)
-        finally:
-            trainer.progress.close()
-    return checkpoints
+    settings = safety_settings(project.root)
+    folder = project.root / "results" / run.scale / "checkpoints" / key
+    checkpoints = CheckpointFolder(folder, key, settings.checkpoints_kept)
+    with checkpoints.only_writer(run.folder):
+        if is_kept(folder):
+            if rank() == 0:
+                restore_record(folder, project.root / run.folder)
+                print(f"{run.folder}: had finished; its files are back from {folder}", flush=True)
+            return
+        attempts = Attempts(project.root / run.folder if rank() == 0 else None, key)
+        with attempts.attempt():
+            watch = TrainingWatch(settings, run.config.routing.top_k / run.config.moe.experts)
+            claims = record.claim_digests(project, run.paper)
+            trainer = Trainer(run, task, checkpoints, project.root / run.folder, watch, stop, claims)
+            attempts.step = lambda: trainer.done
+            try:
+                _fit_and_record(project, condition, trainer, attempts)
+            finally:
+                trainer.progress.close()
+
+
+def _fit_and_record(project: Project, condition: Condition, trainer: Trainer, attempts: Attempts) -> None:
+    checkpoints, folder = trainer.checkpoints, trainer.folder
+    # Asked for before hours are spent: what cannot be found out should fail in the first second.
+    surroundings = record.environment(project.root, trainer.engine) | {"claims": trainer.claims}
+    (folder / "run.json").unlink(missing_ok=True)
+    trainer.fit()
+    if rank() == 0:
+        write_json(folder / "environment.json", surroundings)
+        write_json(folder / "cost.json", trainer.cost() | attempts.counts())
+        write_run_directory(project, condition, trainer, checkpoints.run_key)
+        keep_record(checkpoints.folder, folder)
+        checkpoints.remove()
+    trainer.engine.barrier()  # the same run may be next in turn
 
 
 def write_run_directory(project: Project, condition: Condition, trainer: Trainer, key: str) -> None:
@@ -96,7 +113,8 @@ def write_run_directory(project: Project, condition: Condition, trainer: Trainer
     metrics = task.final_metrics(trainer.curve, trainer.experts)
     write_json(folder / "config.json", {"config": condition.values, "origins": condition.origins})
     record.write_tables(folder, trainer.curve, trainer.experts)
-    write_json(folder / "run.json", record.run_record(run, condition, key, task, metrics, project.root))
+    content = record.run_record(run, condition, key, task, metrics, project.root)
+    write_json(folder / "run.json", content | {"warnings": trainer.watch.warnings})
     headline = [f"{name} {metrics[name]:.4g}" for name in HEADLINE if name in metrics]
     trainer.progress.say("done: " + "  ".join(headline))
 
@@ -108,18 +126,23 @@ def make_task(run: Run, data_folder: Path) -> Task:
     return VisionTask(run.config, data_folder, run.seed)
 
 
-def save_snapshot(folder: Path, step: int, task: Task) -> None:
-    """Weights and routing states after `step` steps, for probes and generation; loads with weights_only."""
-    state = {"model": task.model.state_dict(), "task": task.state_dict()}
-    with atomic_path(folder / "snapshots" / f"step-{step:08d}.pt") as temporary:
-        torch.save(state, temporary)
-
-
 class Trainer:
     """The loop over optimiser steps of one run."""
 
-    def __init__(self, run: Run, task: Task, checkpoints: CheckpointFolder, folder: Path) -> None:
+    def __init__(
+        self,
+        run: Run,
+        task: Task,
+        checkpoints: CheckpointFolder,
+        folder: Path,
+        watch: TrainingWatch,
+        stop: StopRequest,
+        claims: dict[str, str],
+    ) -> None:
         self.run, self.task, self.checkpoints, self.folder = run, task, checkpoints, folder
+        self.claims = claims
+        self.watch, self.stop = watch, stop
+        self.gradients = GradientWatch(task.model)
         self.engine = Engine(task.model, run.config)
         task.use(self.engine.deepspeed, self.engine.device)
         routing = run.config.routing
@@ -129,24 +152,22 @@ class Trainer:
         self.experts: list[dict] = []
         self.pending: list[Tensor] = []
         self.wall_seconds, self.restarts = 0.0, 0
-        self.stop_signal: int | None = None
-        self.first_step = self.done = self._resume()
+        self.first_step = self.done = self.saved = self._resume()
         self.started = time.monotonic() - self.wall_seconds
         label = f"{run.paper} {run.condition} seed {run.seed}"
         log = folder / "log.txt" if rank() == 0 else None
         self.progress = TrainingProgress(label, self.first_step, task.steps, task.unit, log)
 
     def fit(self) -> None:
-        """Run from the newest checkpoint, or from the start, to the last step."""
+        """Run from the newest checkpoint, or from the start, to the last step; a signal ends it between two steps."""
         self._say_what_runs()
-        previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             for step in range(self.first_step, self.task.steps):
+                if self._asked_to_stop():
+                    self._stop()
                 self._step(step)
         finally:
             self.wall_seconds = time.monotonic() - self.started
-            for signum, handler in previous.items():
-                signal.signal(signum, handler)
 
     def cost(self) -> dict:
         """Wall time over all starts of this run, and its speed."""
@@ -160,18 +181,11 @@ class Trainer:
     def _step(self, step: int) -> None:
         task, config = self.task, self.run.config
         learning_rate = self.engine.set_learning_rates(step, task.steps)
-        # Dropout is the one draw from the global generator; tied to the step it needs no saving.
-        torch.manual_seed(derive_seed(self.run.seed, f"step/{step}/{rank()}"))
-        losses = []
-        for batch in task.micro_batches(step):
-            output = task.loss(batch, step)
-            self._check_finite(output.loss, step)
-            self.engine.backward_and_step(output.loss)
-            losses.append(output.train_loss)
+        output, train_loss = self._update(step)
         for layer in task.moe_layers():
             end_step(layer.state, config.routing, self.beta)
         task.end_step()
-        self.pending.append(mean_over_ranks(torch.stack(losses).mean()))
+        self.pending.append(mean_over_ranks(train_loss))
         self.done = done = step + 1
         if done % config.training.log_every == 0 or done == task.steps or done == 1:
             self._log(done, learning_rate, output)
@@ -179,21 +193,42 @@ class Trainer:
             self._evaluate(done)
         if done in self.snapshot_steps and rank() == 0:
             save_snapshot(self.checkpoints.folder, done, task)
-        if self._asked_to_stop() and done < task.steps:
-            self._save(done)
-            self.progress.say(f"stopped by a signal after step {done}; checkpoint written")
-            raise Stopped(REQUEUE)
         if done % task.checkpoint_every == 0 or done == task.steps:
             self._save(done)
 
+    def _update(self, step: int) -> tuple[LossOutput, Tensor]:
+        """Move the weights once; the last forward pass, and this rank's mean training loss."""
+        # Dropout is the one draw from the global generator; tied to the step it needs no saving.
+        torch.manual_seed(derive_seed(self.run.seed, f"step/{step}/{rank()}"))
+        batches, losses, train_losses = self.task.micro_batches(step), [], []
+        self.gradients.clear()
+        for batch in batches:
+            output = self.task.loss(batch, step)
+            self.engine.deepspeed.backward(output.loss)
+            losses.append(output.loss.detach())
+            train_losses.append(output.train_loss)
+            if len(losses) == len(batches):
+                self._check_finite(step, batches, torch.stack(losses))
+            self.engine.deepspeed.step()
+        if not self.engine.deepspeed.was_step_applied():
+            raise self._diverged("a gradient is finite on every process, but not its sum", step)
+        return output, torch.stack(train_losses).mean()
+
     def _log(self, done: int, learning_rate: float, output: LossOutput) -> None:
-        loss = torch.stack(self.pending).mean().item()
+        pending = torch.stack(self.pending)
+        loss = pending.mean().item()
         self.pending.clear()
         row, expert_rows = self.task.training_row(done, output)
         parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
         self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
         self.experts += expert_rows
         self.progress.line(done, loss, learning_rate, (done - self.first_step) * self.task.samples_per_step)
+        found = self.watch.see_losses(done, pending.tolist())
+        if output.routing:
+            usage_LE = mean_over_ranks(routing_statistics.usage(output.routing))
+            found += self.watch.see_usage(done, usage_LE.tolist())
+        for warning in found:
+            self.progress.say(f"warning: {warning}")
 
     def _evaluate(self, done: int) -> None:
         row, expert_rows = self.task.evaluate(done)
@@ -214,10 +249,13 @@ class Trainer:
             "curve": self.curve,
             "experts": self.experts,
             "pending": self.pending,
+            "watch": self.watch.state_dict(),
+            "claims": self.claims,
             "wall_seconds": time.monotonic() - self.started,
             "restarts": self.restarts,
         }
         self.checkpoints.save(self.engine, done, extra)
+        self.saved = done
 
     def _resume(self) -> int:
         found = self.checkpoints.load_newest(self.engine)
@@ -227,6 +265,9 @@ class Trainer:
         self.task.load_state_dict(extra["task"])
         self.curve, self.experts = extra["curve"], extra["experts"]
         self.pending = [loss.to(self.engine.device) for loss in extra["pending"]]
+        self.watch.load_state_dict(extra["watch"])
+        # As they stood at the first start: what was seen of the run since must not have changed them.
+        self.claims = extra["claims"]
         self.wall_seconds, self.restarts = extra["wall_seconds"], extra["restarts"] + 1
         return step
 
@@ -239,19 +280,33 @@ class Trainer:
             f" {task.steps} steps of {task.samples_per_step} {task.unit},"
             f" {str(engine.dtype).removeprefix('torch.')} ({engine.dtype_reason}) on {engine.device}"
         )
+        for problem in self.checkpoints.problems:
+            self.progress.say(f"warning: {problem}")
 
-    def _check_finite(self, loss: Tensor, step: int) -> None:
+    def _check_finite(self, step: int, batches: list[Batch], losses: Tensor) -> None:
+        """TrainingDiverged before the update where a loss or a gradient of the step is no number."""
+        finite = torch.isfinite(losses).all() & self.gradients.finite(losses.device)
         # All ranks stop together, or the others would wait for this one's gradient for ever.
-        if mean_over_ranks((~torch.isfinite(loss)).float()).item():
-            raise TrainingDiverged(
-                f"{self.run.folder}: loss is {loss.item()} at step {step + 1}, before the weights moved;"
-                f" the newest checkpoint in {self.checkpoints.folder} is whole. Lower the learning rate"
-            )
+        if not mean_over_ranks((~finite).float()).item():
+            return
+        what = describe_fault(losses, self.gradients, self.task.model, lambda i: self.task.loss(batches[i], step))
+        raise self._diverged(what, step)
+
+    def _diverged(self, what: str, step: int) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"{self.run.folder}: {what} at step {step + 1}, before the weights moved; the last good checkpoint is"
+            f" {self.checkpoints.newest()}. Lower the learning rate"
+        )
 
     def _asked_to_stop(self) -> bool:
         """Whether any rank got a signal; all ranks agree, or one would wait for the others for ever."""
-        asked = torch.tensor(float(self.stop_signal is not None), device=self.engine.device)
+        asked = torch.tensor(float(self.stop.asked), device=self.engine.device)
         return mean_over_ranks(asked).item() > 0
 
-    def _ask_to_stop(self, signum: int, _frame: object) -> None:
-        self.stop_signal = signum
+    def _stop(self) -> None:
+        """Write a checkpoint unless the newest is of this step, and ask to be queued again."""
+        if self.done > self.saved:
+            self._save(self.done)
+        written = "; checkpoint written" if self.done else ""
+        self.progress.say(f"stopped by a signal after step {self.done}{written}")
+        raise Stopped(REQUEUE)

@@ -23,7 +23,7 @@ from moe_replication.training.engine import Engine
 from moe_replication.training.schedules import horizon_decay
 from moe_replication.training.task import Task
 
-FORMAT = 1
+FORMAT = 2
 _INTEGERS = ("step", "tokens", "layer", "expert", "tier")
 _CURVE_COLUMNS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 _EXPERT_COLUMNS = (
@@ -68,9 +68,14 @@ def run_record(run: Run, condition: Condition, key: str, task: Task, metrics: di
     }
 
 
-def environment(project: Project, paper: str, engine: Engine) -> dict:
-    """Versions, hardware and the choices that depend on them; the paper's claims as they stand while it trains."""
-    root, device = project.root, engine.device
+def claim_digests(project: Project, paper: str) -> dict[str, str]:
+    """Claim -> digest of its text, of a paper's claims as they stand now."""
+    return {claim["id"]: claim_digest(claim) for claim in project.claims if claim["paper"] == paper}
+
+
+def environment(root: Path, engine: Engine) -> dict:
+    """Versions, hardware and the choices that depend on them."""
+    device = engine.device
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -86,7 +91,6 @@ def environment(project: Project, paper: str, engine: Engine) -> dict:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git_commit": _git_commit(root),
         "lock_sha256": lock_version(root),
-        "claims": {claim["id"]: claim_digest(claim) for claim in project.claims if claim["paper"] == paper},
     }
 
 

@@ -1,0 +1,71 @@
+"""Damaged checkpoints: never taken for whole; the one before is loaded and the fault said, or a BadInput names it."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+
+from fuzzing import Ledger, damaged, damages, drawn
+from moe_replication.errors import BadInput
+from moe_replication.files import sha256_file, write_json
+from moe_replication.training.checkpoint import CheckpointFolder
+
+ENGINE = SimpleNamespace(
+    dtype=torch.float32, device=torch.device("cpu"), load=lambda folder, tag: {"tag": tag}, barrier=lambda: None
+)
+NEWEST, OLDER = "step-00000010", "step-00000005"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two whole checkpoints."""
+    for name in (OLDER, NEWEST):
+        inner = tmp_path / "kept" / name
+        inner.mkdir(parents=True)
+        (inner / "state.pt").write_bytes(name.encode() * 50)
+        hashes = {"state.pt": sha256_file(inner / "state.pt")}
+        manifest = {"run_key": "mine", "step": int(name[5:]), "dtype": "torch.float32", "sha256": hashes}
+        write_json(inner / "manifest.json", manifest)
+    return tmp_path / "kept"
+
+
+def loaded(folder: Path) -> str | None:
+    """The message that refused or replaced the newest checkpoint, None where it was taken."""
+    work = folder.parent / "work"
+    shutil.copytree(folder, work)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            step, extra = CheckpointFolder(work, "mine", 2).load_newest(ENGINE)
+    except BadInput as error:
+        return str(error)
+    finally:
+        shutil.rmtree(work)
+    if step == 10:
+        return None
+    assert (step, extra) == (5, {"tag": OLDER})
+    (warning,) = (str(item.message) for item in said)
+    assert NEWEST in warning
+    assert "falling back to the checkpoint before it" in warning
+    return warning
+
+
+@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+def test_other_bytes_are_not_taken_for_whole(folder, name):
+    path, ledger = folder / NEWEST / name, Ledger()
+    content = path.read_bytes()
+
+    @drawn(60)
+    @given(damages())
+    def check(damage):
+        path.write_bytes(damaged(content, damage))
+        ledger.note(damage, loaded(folder))
+
+    check()
+    ledger.expect(len(ledger.outcomes) if name == "state.pt" else 20)

@@ -1,0 +1,163 @@
+"""Damaged config/: refused with one line and exit code 2, before anything is read or written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzzing import Ledger, changes, command, damaged, damages, drawn, outcome
+from moe_replication.config import load_project
+from moe_replication.config.analysis import analysis_settings
+from moe_replication.config.core import core_settings
+from moe_replication.config.data_sets import used_data_sets
+from moe_replication.config.overrides import parse_overrides
+from moe_replication.config.probe import probe_settings
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+SMALL = {"scale": "smoke", "tracking": {"enabled": False}}
+# Says that config/ was read whole: the command's own complaint comes after it.
+READ = "compare one two three: give two conditions"
+PAPERS = ("expert-threshold", "expert-ecology")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """config/ and the schemas, the smoke scale with two conditions a paper, no claims."""
+    root = tmp_path_factory.mktemp("settings")
+    shutil.copytree(ROOT / "config", root / "config")
+    shutil.copytree(ROOT / "workflow/schemas", root / "workflow/schemas")
+    for path in (root / "config/claims").iterdir():
+        path.unlink()
+    scale = plain(root / "config/scales/smoke.yaml")
+    for paper, conditions in zip(PAPERS, (["tc", "et"], ["v1", "l1"]), strict=True):
+        scale["papers"][paper] |= {"conditions": conditions}
+        scale["papers"][paper].pop("conditions_set", None)
+    (root / "config/scales/smoke.yaml").write_text(yaml.safe_dump(scale, sort_keys=False), encoding="utf-8")
+    return root
+
+
+def read_whole(root: Path) -> str | None:
+    """What the command line says of config/, None where it finds no fault."""
+    message = command(root, "compare", "one", "two", "three", "--scale", "smoke")
+    return None if message is None or message.startswith(READ) else message
+
+
+def plain(path: Path) -> object:
+    """A YAML file without shared parts."""
+    return json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
+    """`read` after each of `count` changes to a YAML file, which is restored."""
+    content, tree, ledger = path.read_bytes(), plain(path), Ledger()
+
+    @drawn(count)
+    @given(changes(tree))
+    def check(change):
+        path.write_text(yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper), encoding="utf-8")
+        ledger.note(change, read())
+
+    try:
+        check()
+    finally:
+        path.write_bytes(content)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "refused"),
+    [
+        ("config", 50, 30),
+        ("scales/smoke", 50, 25),
+        ("papers/expert-threshold", 40, 14),
+        ("papers/expert-ecology", 40, 14),
+    ],
+)
+def test_a_changed_matrix_is_refused_or_harmless(project, name, count, refused):
+    fuzz_tree(project / f"config/{name}.yaml", lambda: read_whole(project), count).expect(refused)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_changed_claim_is_refused_or_harmless(project, paper):
+    path = project / f"config/claims/{paper}.yaml"
+    path.write_text(yaml.safe_dump(plain(ROOT / f"config/claims/{paper}.yaml")[:4]), encoding="utf-8")
+    try:
+        fuzz_tree(path, lambda: read_whole(project), 40).expect(22)
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["analysis", "core", "probe", "data_sets"])
+def test_a_changed_settings_file_is_refused_or_harmless(project, name):
+    found = load_project(project, SMALL)
+    read = {
+        "analysis": lambda: analysis_settings(project),
+        "core": lambda: core_settings(project),
+        "probe": lambda: probe_settings(project, "smoke"),
+        "data_sets": lambda: used_data_sets(found),
+    }[name]
+    fuzz_tree(project / f"config/{name}.yaml", lambda: outcome(read, project), 30).expect(12)
+
+
+def test_broken_text_of_a_settings_file_is_refused_or_harmless(project):
+    path, ledger = project / "config/scales/smoke.yaml", Ledger()
+    content = path.read_bytes()
+
+    @drawn(40)
+    @given(damages())
+    def check(damage):
+        path.write_bytes(damaged(content, damage))
+        ledger.note(damage, read_whole(project))
+
+    try:
+        check()
+    finally:
+        path.write_bytes(content)
+    ledger.expect(16)
+
+
+@pytest.mark.parametrize("keys", [("training", "batch_size"), ("model", "width"), ("routing", "ema_beta"),
+                                  ("optimizer", "matrix_lr"), ("routing", "rule"), ("moe", "tiers")])  # fmt: skip
+@pytest.mark.parametrize("value", [None, "x", {"a": 1}, float("nan"), float("inf"), -1, 10**400, [[]]])
+def test_a_setting_that_cannot_be_is_named(project, keys, value):
+    """By construction none of these is allowed, whatever the scale or the condition says."""
+    path = project / "config/scales/smoke.yaml"
+    content, tree = path.read_bytes(), plain(path)
+    tree["papers"]["expert-threshold"]["conditions_set"] = {"et": {keys[0]: {keys[1]: value}}}
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    try:
+        message = read_whole(project)
+    finally:
+        path.write_bytes(content)
+    assert message is not None
+    assert ".".join(keys) in message
+    assert "condition et of expert-threshold at scale smoke" in message
+
+
+OVERRIDE_KEYS = ("scale", "papers", "seeds", "data.folder", "data.roots.cifar10", "tracking.uri", "conditions",
+                 "recipe", "", "a..b", "data", "data.roots", "x.y.z")  # fmt: skip
+OVERRIDE_VALUES = ("", "null", "{}", "[]", "[1", "!!python/object/apply:os.getcwd []", "2026-13-45", ".nan",
+                   "&a [*a]", "[..]", "'../../x'", "1" * 5000, "[" * 5000, "{a: 1, a: 2}", "!!binary x", "0o9", "=",
+                   "\x07")  # fmt: skip
+
+
+def test_odd_overrides_are_refused_or_harmless(project):
+    ledger = Ledger()
+
+    @drawn(100)
+    @given(st.sampled_from(OVERRIDE_KEYS), st.one_of(st.sampled_from(OVERRIDE_VALUES), st.text(max_size=12)))
+    def check(key, value):
+        item = f"{key}={value}"
+        read = lambda: load_project(project, SMALL | parse_overrides([item]))  # noqa: E731
+        ledger.note(item, outcome(read, project))
+
+    check()
+    ledger.expect(50)

@@ -1,0 +1,115 @@
+"""The whole workflow, killed again and again, ends with the tables of an undisturbed one and trains no run twice.
+
+MOE_DAG_KILLS sets the number of kills; the issue's count is 10.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from moe_replication.files import read_json
+from moe_replication.statistics.collect import COST
+from scratch_project import PARTS, SMALL, Scratch
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("MOE_DAG_KILLS", "3"))
+# The machine dies; somebody presses Ctrl-C; a batch system's time is up.
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+CLOCK = ("wall_seconds", "tokens_per_second", *COST)
+JOB = re.compile(r"^(?:(?:local)?rule \w+|Job \d+):.*", re.MULTILINE)
+
+
+def start_and_kill(project: Scratch, signum: int, moment: Callable[[str], bool]) -> str:
+    """Start the workflow and signal all its processes when its output is at the `moment`; the last job begun."""
+    profile = ["--workflow-profile", "workflow/profiles/default", "--cores", "2"]
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project.root / "src"),
+        "OMP_NUM_THREADS": "1",
+    }
+    output = project.root / "workflow.log"
+    with open(output, "w", encoding="utf-8") as written:
+        process = subprocess.Popen(
+            ["snakemake", *profile, "--config", *SMALL], cwd=project.root, env=environment, start_new_session=True,
+            stdout=written, stderr=written,
+        )  # fmt: skip
+    while not moment(output.read_text(encoding="utf-8")):
+        assert process.poll() is None, "the workflow ended before its kill"
+        time.sleep(0.05)
+    os.killpg(process.pid, signum)
+    process.wait()  # of SIGINT and SIGTERM Snakemake waits for its jobs
+    project.snakemake("--unlock")
+    return JOB.findall(output.read_text(encoding="utf-8"))[-1]
+
+
+def in_training(project: Scratch, lines: int) -> Callable[[str], bool]:
+    """When the runs have logged so many lines more than now."""
+    before = sum(len(text.splitlines()) for text in logs(project).values())
+    return lambda _: sum(len(text.splitlines()) for text in logs(project).values()) >= before + lines
+
+
+def in_any_job(jobs: int) -> Callable[[str], bool]:
+    """When so many jobs have begun."""
+    return lambda output: len(JOB.findall(output)) >= jobs
+
+
+def logs(project: Scratch) -> dict[Path, str]:
+    """log.txt of every run, what it has so far."""
+    return {path: path.read_text(encoding="utf-8") for path in project.root.glob("results/smoke/runs/*/*/*/log.txt")}
+
+
+def steps(text: str) -> int:
+    return sum(line.startswith("step ") for line in text.splitlines())
+
+
+def empty_copy(project: Scratch, root: Path) -> Scratch:
+    """The same code and settings without any result."""
+    for part in PARTS:
+        source = project.root / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / part)
+    return Scratch(root)
+
+
+def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(finished, tmp_path):
+    project, choice, done = empty_copy(finished, tmp_path), Random(0), {}
+    for number in range(KILLS):
+        signum = SIGNALS[number // 2 % len(SIGNALS)]
+        moment = in_any_job(choice.randint(2, 6)) if number % 2 else in_training(project, choice.randint(1, 4))
+        job = start_and_kill(project, signum, moment)
+        print(f"kill {number + 1}: {signum.name} {'in a job' if number % 2 else 'in training'}, the last begun {job!r}")
+        done |= {path: text for path, text in logs(project).items() if "\ndone:" in text and path not in done}
+    project.snakemake()
+    for path, text in done.items():
+        later = path.read_text(encoding="utf-8")
+        assert later.startswith(text), f"{path}: a finished run began anew"
+        assert steps(later) == steps(text), f"{path}: a finished run trained again"
+    assert project.planned() == {}
+    compare(finished.root, project.root)
+
+
+def compare(undisturbed: Path, killed: Path) -> None:
+    """Tables, verdicts and the numbers behind the figures are equal, clock times apart."""
+    tables = sorted(path.name for path in (undisturbed / "results/smoke").glob("*.parquet"))
+    assert {"runs.parquet", "curves.parquet", "experts.parquet", "summary.parquet"} <= set(tables)
+    both = (undisturbed, killed)
+    for name in tables:
+        one, other = (pl.read_parquet(root / "results/smoke" / name).drop(CLOCK, strict=False) for root in both)
+        assert_frame_equal(other, one, check_exact=True)
+    one, other = (read_json(root / "results/smoke/scorecard.json") for root in both)
+    assert other == one
+    one, other = ({path.name: path.read_bytes() for path in (root / "figures/smoke").glob("*.csv")} for root in both)
+    assert len(one) > 20
+    assert other == one
