@@ -20,7 +20,7 @@ RUNS = (
     "results/smoke/runs/expert-threshold/tc-loss-free/seed-0",
     "results/smoke/runs/expert-ecology/v5-both/seed-0",
 )
-KILLS = int(os.environ.get("MOE_KILLS", "12"))
+KILLS = int(os.environ.get("MOE_KILLS", "9"))
 
 
 @pytest.mark.parametrize("number", range(len(RUNS)))

@@ -66,7 +66,9 @@ def _one_step(config: RunConfig) -> tuple[GPT, dict[str, torch.Tensor], object]:
     for sign in (1.0,) if config.accumulation == 1 else (3.0, -1.0):
         # Two passes whose mean is the gradient of one.
         loss = sum((p * gradients[n].to(p)).sum() for n, p in model.named_parameters())
-        engine.backward_and_step(sign * loss)
+        engine.backward(sign * loss)
+        moved = engine.step()
+    assert moved
     return model, gradients, engine
 
 

@@ -123,13 +123,14 @@ class Engine:
             group["lr"] = group["peak_lr"] * multipliers[group["name"]]
         return self.optimizer.param_groups[0]["lr"]
 
-    def backward_and_step(self, loss: Tensor) -> None:
-        """Accumulate one forward pass's gradient; the last of a step moves the weights.
-
-        DeepSpeed divides by the number of accumulated passes.
-        """
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate one forward pass's gradient; DeepSpeed divides by the number of accumulated passes."""
         self.deepspeed.backward(loss)
+
+    def step(self) -> bool:
+        """Called after every backward pass; whether the weights moved, as after the last of a step they should."""
         self.deepspeed.step()
+        return self.deepspeed.was_step_applied()
 
     def barrier(self) -> None:
         """Wait for every rank."""

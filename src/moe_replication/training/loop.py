@@ -204,13 +204,13 @@ class Trainer:
         self.gradients.clear()
         for batch in batches:
             output = self.task.loss(batch, step)
-            self.engine.deepspeed.backward(output.loss)
+            self.engine.backward(output.loss)
             losses.append(output.loss.detach())
             train_losses.append(output.train_loss)
             if len(losses) == len(batches):
                 self._check_finite(step, batches, torch.stack(losses))
-            self.engine.deepspeed.step()
-        if not self.engine.deepspeed.was_step_applied():
+            moved = self.engine.step()
+        if not moved:
             raise self._diverged("a gradient is finite on every process, but not its sum", step)
         return output, torch.stack(train_losses).mean()
 
