@@ -18,7 +18,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help env replicate plan test test-fast lint report ui unlock clean lock
+.PHONY: help env replicate plan test test-fast test-long lint report ui unlock clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,7 +82,11 @@ ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000, with 
 
 test: lint ## Lint and run every test, the smoke scale end to end included
 	$(BIN)/pytest -m "not slow" -n 2
-	$(BIN)/pytest -m slow --durations 10
+	$(BIN)/pytest -m "slow and not long" -n 2 --dist loadfile --durations 10 --ignore tests/workflow
+	$(BIN)/pytest -m "slow and not long" --durations 10 tests/workflow
+
+test-long: $(READY) ## Run what make test leaves out: the whole workflow killed again and again, a SLURM cluster on this machine
+	$(BIN)/pytest -m long
 
 test-fast: $(READY) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" -n 2

@@ -77,8 +77,8 @@ def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
     [
         ("config", 50, 30),
         ("scales/smoke", 50, 25),
-        ("papers/expert-threshold", 40, 14),
-        ("papers/expert-ecology", 40, 14),
+        ("papers/expert-threshold", 40, 5),
+        ("papers/expert-ecology", 40, 5),
     ],
 )
 def test_a_changed_matrix_is_refused_or_harmless(project, name, count, refused):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from scratch_project import ROOT
 
 MEMORY_MB = 1000
+PATIENCE = 120.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,20 @@ class Machine:
     def start(self, *command: str, gpus: int = 1, memory: int = 0, **more: str) -> subprocess.Popen:
         """A job that leases GPUs; its output is what the command prints."""
         arguments = ["--gpus", str(gpus), "--gpu-memory", str(memory), "--", *command]
-        return subprocess.Popen(
+        job = subprocess.Popen(
             [sys.executable, "-m", "moe_replication.scheduling", *arguments],
             cwd=self.root, env=self.environment | more, text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        # A test that waits for a job in vain fails instead of hanging.
+        watchdog = threading.Timer(PATIENCE, job.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        return job
 
     def holder(self, **options) -> tuple[subprocess.Popen, list[str]]:
         """A job that holds its GPUs until its standard input is closed, and the GPUs."""
-        job = self.start("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; cat", **options)
+        job = self.start("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec cat", **options)
         return job, job.stdout.readline().strip().split(",")
 
     def put(self, name: str, text: str) -> None:

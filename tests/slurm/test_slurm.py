@@ -11,25 +11,27 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from moe_replication.config import load_project
 from moe_replication.files import read_json
+from moe_replication.scheduling.requests import JobRequests
 from scratch_project import Scratch, make_scratch
 
-pytestmark = pytest.mark.slow
-CONFIG = ("scale=smoke", "conditions=[tc,v1]", "seeds=[0]", "tracking={enabled: false}")
-TABLES = ("runs", "curves", "experts", "summary")
-RUNS = ("expert-threshold/tc", "expert-ecology/v1")
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+CONFIG = ("scale=smoke", "papers=[expert-threshold]", "conditions=[tc]", "seeds=[0]", "tracking={enabled: false}")
+TABLES = ("runs", "curves", "experts")
+RUN = Path("results/smoke/runs/expert-threshold/tc/seed-0")
 RULE = "train_expert_threshold_tc_seed_0"
 # What differs between two trainings of one run.
 CLOCK = ("wall_seconds", "tokens_per_second", "restarts", "starts", "stopped", "diverged", "killed")
 SUBMIT = (
-    "snakemake", "results/smoke/summary.parquet", "--workflow-profile", "workflow/profiles/slurm", "--jobs", "2",
+    "snakemake", "results/smoke/runs.parquet", "--workflow-profile", "workflow/profiles/slurm", "--jobs", "2",
     "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1", "--latency-wait", "5",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """A project whose runs ask for a GPU each and are long enough to be stopped, finished on this machine alone."""
+    """A project whose run asks for a GPU and is long enough to be stopped, finished on this machine alone."""
     scratch = make_scratch(tmp_path_factory.mktemp("reference"))
     for old, new in (
         ("gpus_per_process: 0", "gpus_per_process: 1"),
@@ -38,7 +40,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
         ("checkpoint_every: 5", "checkpoint_every: 1000"),
     ):
         scratch.edit("config/scales/smoke.yaml", old, new)
-    scratch.snakemake("results/smoke/summary.parquet", config=CONFIG)
+    scratch.snakemake("results/smoke/runs.parquet", config=CONFIG)
     return scratch
 
 
@@ -59,7 +61,7 @@ def running_job(slurm) -> str | None:
 
 def is_training(project: Scratch) -> bool:
     """Whether the run is past its tenth step."""
-    log = project.root / f"results/smoke/runs/{RUNS[0]}/seed-0/log.txt"
+    log = project.root / RUN / "log.txt"
     return log.is_file() and re.search(r"^step +\d\d", log.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
@@ -81,15 +83,14 @@ def test_dag_on_slurm_survives_preemption_and_ends_with_the_same_tables(slurm, r
         wait_for(lambda: is_training(project))
         slurm("sbatch", "--partition=urgent", "--ntasks=2", "--mem=100", "--output=/dev/null", "--wrap=sleep 1")
         workflow.result()
-    # One GPU, and memory that is no default of the profile's but the planner's.
+    planned = load_project(root, {"scale": "smoke"})
+    request = JobRequests(planned, needed=lambda: True).of([planned.run("expert-threshold", "tc", 0)])
     assert "gres:gpu:1" in shown
-    assert int(re.search(r"MinMemoryNode=(\d+)M", shown)[1]) > 6000
+    assert f"MinMemoryNode={request.mem_mb}M" in shown
     assert "Restarts=1" in slurm("scontrol", "show", "job", "-o", job)
-    cost = read_json(root / f"results/smoke/runs/{RUNS[0]}/seed-0/cost.json")
+    cost = read_json(root / RUN / "cost.json")
     assert (cost["starts"], cost["stopped"], cost["killed"]) == (2, 1, 0)
-    for run in RUNS:
-        for file in ("run.json", "curve.parquet", "experts.parquet"):
-            path = Path(f"results/smoke/runs/{run}/seed-0", file)
-            assert (root / path).read_bytes() == (reference.root / path).read_bytes(), path
+    for file in ("run.json", "curve.parquet", "experts.parquet"):
+        assert (root / RUN / file).read_bytes() == (reference.root / RUN / file).read_bytes(), file
     for name in TABLES:
         assert table(project, name).equals(table(reference, name)), name

@@ -32,7 +32,7 @@ HERE = Place(first=0, local=3, world_size=3, meeting={})
 @pytest.fixture(autouse=True)
 def environment(monkeypatch) -> dict[str, str]:
     """An environment without launchers, undone afterwards."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "RANK", "WORLD_SIZE"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
     monkeypatch.setattr(os, "environ", kept)
     return kept
 

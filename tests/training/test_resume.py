@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def undisturbed(project) -> dict[str, dict[str, bytes]]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def no_results_left(project) -> Iterator[None]:
+    """The next test trains from the start, whatever became of this one."""
+    yield
+    shutil.rmtree(project / "results", ignore_errors=True)
+
+
 def files(root: Path, run: str) -> dict[str, bytes]:
     found = {name: (root / run / name).read_bytes() for name in RECORD}
     key = json.loads(found["run.json"])["run"]["run_key"]
@@ -88,7 +96,6 @@ def test_killed_run_ends_with_the_same_record(project, undisturbed, run):
     assert "resumes after step" in (project / run / "log.txt").read_text(encoding="utf-8")
     assert attempts(project, run) == {"starts": 2, "restarts": 1, "killed": 1, "stopped": 0, "failed": 0}
     assert files(project, run) == undisturbed[run]
-    shutil.rmtree(project / "results")
 
 
 def test_a_claim_edited_before_a_run_resumes_stays_as_it_was_registered(project, undisturbed):
@@ -102,7 +109,6 @@ def test_a_claim_edited_before_a_run_resumes_stays_as_it_was_registered(project,
     claims.write_text(text, encoding="utf-8")
     assert json.loads((project / LANGUAGE / "environment.json").read_text(encoding="utf-8"))["claims"] == known
     assert files(project, LANGUAGE) == undisturbed[LANGUAGE]
-    shutil.rmtree(project / "results")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
@@ -112,7 +118,6 @@ def test_signal_writes_a_checkpoint_and_asks_to_be_queued_again(project, undistu
     finish(project, LANGUAGE)
     assert attempts(project, LANGUAGE) == {"starts": 2, "restarts": 1, "killed": 0, "stopped": 1, "failed": 0}
     assert files(project, LANGUAGE) == undisturbed[LANGUAGE]
-    shutil.rmtree(project / "results")
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(project, undisturbed):
@@ -124,7 +129,6 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(project, undisturbed):
     assert result.returncode == 0
     assert "does not match its hash; falling back" in result.stderr
     assert files(project, LANGUAGE) == undisturbed[LANGUAGE]
-    shutil.rmtree(project / "results")
 
 
 def test_code_in_a_checkpoint_is_refused_and_does_not_run(project):
@@ -140,7 +144,6 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(project):
     assert result.returncode == 2, result.stderr[-2000:]
     assert f"{newest.name}: holds code or foreign objects, which are not loaded" in result.stderr
     assert not mark.exists()
-    shutil.rmtree(project / "results")
 
 
 def test_finished_run_whose_files_were_removed_has_them_back_untrained(project, undisturbed):
@@ -152,7 +155,6 @@ def test_finished_run_whose_files_were_removed_has_them_back_untrained(project, 
     finish(project, LANGUAGE)
     assert files(project, LANGUAGE) == undisturbed[LANGUAGE]
     assert (project / LANGUAGE / "log.txt").read_text(encoding="utf-8") == log
-    shutil.rmtree(project / "results")
 
 
 def test_seeds_trained_together_and_alone_give_the_same_records(project):
@@ -163,4 +165,3 @@ def test_seeds_trained_together_and_alone_give_the_same_records(project):
     shutil.rmtree(project / "results")
     finish(project, second)
     assert files(project, second) == together
-    shutil.rmtree(project / "results")

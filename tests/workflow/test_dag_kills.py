@@ -24,7 +24,7 @@ from moe_replication.files import read_json
 from moe_replication.statistics.collect import COST
 from scratch_project import PARTS, SMALL, Scratch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 KILLS = int(os.environ.get("MOE_DAG_KILLS", "3"))
 # The machine dies; somebody presses Ctrl-C; a batch system's time is up.
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)

@@ -31,7 +31,7 @@ def check_file(folder: Path, entry: dict, *, verify: bool) -> None:
     """
     if not _is_entry(entry):
         raise BadInput(
-            f"{folder / 'manifest.json'}: {str(entry)[:80]} is no name in the folder with bytes and sha256;"
+            f"{folder / 'manifest.json'}: {entry!r:.80} is no name in the folder with bytes and sha256;"
             f" delete {folder} and prepare it again"
         )
     path = folder / entry["file"]
@@ -57,7 +57,7 @@ def _is_entry(entry: object) -> bool:
     name, digest = entry.get("file"), entry.get("sha256")
     return (
         isinstance(name, str)
-        and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
+        and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name) is not None
         and is_count(entry.get("bytes"))
         and isinstance(digest, str)
     )

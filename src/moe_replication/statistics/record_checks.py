@@ -79,7 +79,8 @@ def checked_metrics(metrics: object, reserved: Collection[str], path: Path) -> d
 
 def shown(run: Mapping[str, object]) -> str:
     """A run's name in a message."""
-    return f"{run['scale']} {run['paper']} {run['condition']} seed {run['seed']}"
+    words = f"{run['scale']} {run['paper']} {run['condition']} seed {run['seed']}"
+    return " ".join(words.split())  # a foreign name may hold line breaks
 
 
 def _holds(kind: pl.DataType, value: object) -> bool:
