@@ -107,7 +107,7 @@ clean: ## Remove results, figures, logs and data of every scale (asks first)
 lock: ## Resolve pyproject.toml anew into requirements.lock
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet "$$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
-	DS_BUILD_OPS=0 build/lock/bin/pip install --quiet ".[workflow,train,tracking,dev]"
+	DS_BUILD_OPS=0 build/lock/bin/pip install --quiet ".[workflow,cluster,train,tracking,dev]"
 	{ echo "# Made by make lock from pyproject.toml. No hashes: torch has a CPU and a CUDA build of one version."; \
 	  build/lock/bin/pip freeze --exclude moe-replication --exclude pip --exclude setuptools \
 	  | grep -viE '^nvidia-|^cuda-|^triton|^moe-replication' | sed 's/+c[pu][u0-9]*//'; } > requirements.lock

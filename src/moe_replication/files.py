@@ -46,7 +46,9 @@ def read_json(path: Path | str) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file; run the rule that makes it") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); mend its place or its rights") from error
+    except (ValueError, RecursionError) as error:  # also text that is no UTF-8, numbers of thousands of digits
         raise BadInput(f"{path}: not valid JSON ({error}); delete it and run again") from error
     if not isinstance(value, dict):
         raise BadInput(f"{path}: expected a JSON object, found {type(value).__name__}; delete it and run again")

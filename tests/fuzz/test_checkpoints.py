@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from fuzzing import Ledger, damaged, damages, drawn
+from fuzzing import Change, Ledger, changes, damaged, damages, drawn
 from moe_replication.errors import BadInput
 from moe_replication.files import sha256_file, write_json
 from moe_replication.training.checkpoint import CheckpointFolder
@@ -69,3 +70,27 @@ def test_other_bytes_are_not_taken_for_whole(folder, name):
 
     check()
     ledger.expect(len(ledger.outcomes) if name == "state.pt" else 20)
+
+
+def test_a_changed_manifest_is_not_taken_for_whole(folder):
+    """But for a further key, which nothing reads."""
+    path, ledger = folder / NEWEST / "manifest.json", Ledger()
+    tree = json.loads(path.read_bytes())
+
+    @drawn(100)
+    @given(changes(tree))
+    def check(change):
+        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
+        message = loaded(folder)
+        ledger.note(change, message)
+        if message is None:
+            assert change.kind == "add" or change.value == tree["step"]
+
+    check()
+    ledger.expect(40)
+
+
+def test_a_checkpoint_without_any_hash_is_not_taken_for_whole(folder):
+    path = folder / NEWEST / "manifest.json"
+    path.write_text(json.dumps(Change("put", ("sha256",), {}).apply(json.loads(path.read_bytes()))), encoding="utf-8")
+    assert loaded(folder) is not None

@@ -89,7 +89,7 @@ def test_a_table_with_other_columns_is_refused_or_harmless(project):
     ledger.expect(20)
 
 
-@pytest.mark.parametrize("name", ["curve.parquet", "experts.parquet"])
+@pytest.mark.parametrize("name", ["run.json", "cost.json", "curve.parquet", "experts.parquet"])
 def test_what_is_no_file_is_refused(project, name):
     path = project / RUN / name
     path.unlink()

@@ -29,6 +29,10 @@ TASK = {
 HERE = Place(first=0, local=3, world_size=3, meeting={})
 
 
+# Variables that a launcher sets, or that an earlier test's process group has left.
+LAUNCHERS = ("SLURM_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch) -> dict[str, str]:
     """An environment without launchers, undone afterwards."""

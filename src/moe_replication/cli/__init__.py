@@ -5,6 +5,7 @@ Heavy imports live in the commands, so that `--help` and the light steps start a
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -13,6 +14,8 @@ from rich.console import Console
 from moe_replication.cli import bundles, gpus, pages, prepare, results, runs, why
 from moe_replication.errors import BadInput, TrainingDiverged
 
+# A full or read-only disk, a quota, missing rights: nothing wrong with the program.
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(prepare.commands, name="prepare")
 app.add_typer(runs.commands)
@@ -24,9 +27,19 @@ app.add_typer(gpus.commands)
 
 
 def main() -> None:
-    """Entry point: bad input is one line on standard error and exit code 2, a diverged run exit code 1."""
+    """Entry point: bad input is one line on standard error and exit code 2, a diverged run or the disk exit code 1."""
     try:
         app()
     except (BadInput, TrainingDiverged) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        _complain(str(error))
         sys.exit(2 if isinstance(error, BadInput) else 1)
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"{place}{error.strerror}; mend the disk or its rights and run the same command again")
+        sys.exit(1)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {text}", markup=False)

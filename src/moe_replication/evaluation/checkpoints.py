@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +34,11 @@ class Snapshot:
 def snapshots(root: Path | str, run: Run) -> list[Snapshot]:
     """Snapshots of a finished run, oldest first; BadInput when the run or its weights are not there."""
     root = Path(root)
-    key = read_json(root / run.folder / "run.json")["run"]["run_key"]
+    record = root / run.folder / "run.json"
+    name = read_json(record).get("run")
+    key = name.get("run_key") if isinstance(name, dict) else None
+    if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+        raise BadInput(f"{record}: run.run_key = {key!r} is no name of a folder; delete it and train the run again")
     folder = root / "results" / run.scale / "checkpoints" / key / "snapshots"
     files = sorted(folder.glob("step-*.pt"))
     found = [Snapshot(step=int(path.stem.removeprefix("step-")), path=path) for path in files]
@@ -55,11 +60,17 @@ def load_vision_model(
 
 
 def _restored(model: Model, path: Path, device: torch.device | str) -> Model:
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(saved["model"])
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(saved["model"])
+        for layer, state in zip(model.moe_layers(), saved["task"]["routing"], strict=True):
+            layer.state.load_state_dict(state)
+    # A truncated file, foreign objects, other shapes: torch raises types of its zip reader, pickle and its own.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{path}: holds no weights of this run ({reason}); delete it and train the run again") from error
     model.float().to(device).eval()
-    for layer, state in zip(model.moe_layers(), saved["task"]["routing"], strict=True):
-        layer.state.load_state_dict(state)
+    for layer in model.moe_layers():
         layer.state.to(torch.device(device))
     return model
 

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
-import yaml
-
 from moe_replication.config.core import CORE_ROOT, CoreSettings
+from moe_replication.config.plain_yaml import YamlFault, parse_yaml
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, sha256_json
 
@@ -127,8 +126,8 @@ def _read(path: Path, root: Path | zipfile.Path, settings: CoreSettings) -> Core
 def _entries(path: Path, text: str, settings: CoreSettings) -> list[dict]:
     """The task list of core.yaml: exactly the tasks of config/core.yaml, each with what scoring needs."""
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = parse_yaml(text)
+    except YamlFault as error:
         raise BadInput(f"{path}: core.yaml is not valid YAML ({' '.join(str(error).split())}); {_REMEDY}") from error
     entries = content.get("icl_tasks") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -154,7 +153,8 @@ def _entries(path: Path, text: str, settings: CoreSettings) -> list[dict]:
 
 def _entry_fault(entry: dict) -> str | None:
     shots = entry.get("num_fewshot")
-    if not isinstance(entry.get("dataset_uri"), str):
+    place = entry.get("dataset_uri")
+    if not isinstance(place, str) or ".." in place.split("/"):
         return "dataset_uri must name a file below eval_data"
     if entry.get("icl_task_type") not in FIELDS:
         return f"icl_task_type = {entry.get('icl_task_type')!r} must be one of {', '.join(FIELDS)}"
@@ -200,7 +200,7 @@ def _task(path: Path, entry: dict, baseline: float, read: Callable[[str], str], 
             continue
         try:
             item = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{where}, line {number}: not valid JSON ({error}); {_REMEDY}") from error
         fault = _item_fault(kind, item)
         if fault:

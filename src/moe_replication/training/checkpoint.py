@@ -134,7 +134,9 @@ class CheckpointFolder:
             )
         if damaged:
             return f"{damaged[0]} is missing or does not match its hash"
-        if folder.name != f"step-{step:08d}":
+        if set(hashes) != {file.name for file in folder.iterdir()} - {_MANIFEST}:
+            return f"{_MANIFEST} lists other files than there are"
+        if type(step) is not int or folder.name != f"step-{step:08d}":
             return f"{_MANIFEST} speaks of step {step}"
         if made != dtype:
             raise BadInput(

@@ -31,7 +31,8 @@ class LanguageTask(Task):
 
     def __init__(self, config: RunConfig, data_folder: Path, seed: int) -> None:
         super().__init__(config, seed)
-        shards = TokenShards.open(data_folder)
+        # The record names the data by their hash: one process reads them whole and compares.
+        shards = TokenShards.open(data_folder, verify=rank() == 0)
         if shards.vocab_size > config.data.vocab_size:
             raise BadInput(
                 f"{data_folder}: vocabulary {shards.vocab_size} exceeds data.vocab_size {config.data.vocab_size}"

@@ -34,7 +34,7 @@ class VisionTask(Task):
 
     def __init__(self, config: RunConfig, data_folder: Path, seed: int) -> None:
         super().__init__(config, seed)
-        images = ImageSet.open(data_folder)
+        images = ImageSet.open(data_folder, verify=rank() == 0)
         self.data_sha256 = images.sha256
         self.images = ImageInput(images, config.data)
         self.order = ImageBatches(self.images.train_count, config.training.batch_size, seed)
