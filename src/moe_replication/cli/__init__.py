@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
-from moe_replication.cli import bundles, gpus, pages, prepare, results, runs, why
+from moe_replication.cli import bundles, checkpoints, gpus, pages, prepare, results, runs, why
 from moe_replication.errors import BadInput, TrainingDiverged
 
 # A full or read-only disk, a quota, missing rights: nothing wrong with the program.
@@ -24,6 +24,7 @@ app.add_typer(pages.commands)
 app.add_typer(bundles.commands)
 app.add_typer(why.commands)
 app.add_typer(gpus.commands)
+app.add_typer(checkpoints.commands)
 
 
 def main() -> None:
