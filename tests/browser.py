@@ -23,7 +23,12 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe",
 )  # fmt: skip
 LIMIT = 120.0  # seconds until a silent browser counts as hung
+GONE = ("Cannot find context", "Execution context was destroyed", "No frame for given id")
 FRAMES = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+
+
+class ContextGone(AssertionError):
+    """The frame has gone on to another document since its context was asked for, before an answer came."""
 
 
 class Browser:
@@ -58,13 +63,19 @@ class Browser:
     def wait_for(self, condition: str, frame: bool = False) -> None:
         """Return as soon as an expression is true in the page, or in its only frame."""
         end = time.monotonic() + LIMIT
-        while not self.run(f"Boolean({condition})", frame):
+        while not self._holds(condition, frame):
             assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.05)
 
     def screenshot(self, path: Path) -> None:
         """What the window shows, as PNG."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+
+    def _holds(self, condition: str, frame: bool) -> bool:
+        try:
+            return self.run(f"Boolean({condition})", frame)
+        except ContextGone:  # a frame starts with an empty document, and its page takes that one's place
+            return False
 
     def _frame(self) -> int:
         """A script context in the only frame of the page, which shares its document and nothing else."""
@@ -75,7 +86,10 @@ class Browser:
         number = self._send(method, self._page if session is None else session, **params)
         while (answer := self._receive()).get("id") != number:
             self._note(answer)
-        assert "error" not in answer, (method, answer["error"])
+        error = answer.get("error", {})
+        if error.get("message", "").startswith(GONE):
+            raise ContextGone(method, error)
+        assert not error, (method, error)
         return answer["result"]
 
     def _send(self, method: str, session: str, **params: object) -> int:
