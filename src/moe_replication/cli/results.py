@@ -73,9 +73,10 @@ def compare(
         for name, condition in paper.conditions.items()
     }
     reported = paper_differences(project.claims, read_paper_values(project.root / "config/paper_values.yaml"))
-    write_comparisons(
+    for warning in write_comparisons(
         results_folder(project), baselines, analysis_settings(project.root), reported, project.pool_mixed_versions
-    )
+    ):
+        say(warning)
     say(f"compared {len(baselines)} conditions: {results_folder(project)}/summary.parquet, comparisons.parquet")
 
 
@@ -84,7 +85,7 @@ def _show_pair(project: Project, pair: list[str], metric: str | None) -> None:
         raise BadInput(f"compare {' '.join(pair)}: give two conditions, or none for the tables")
     from moe_replication.cli.compare_runs import pair_table
 
-    table, line = pair_table(results_folder(project), *pair, metric)
+    table, line = pair_table(results_folder(project), *pair, metric, mixed=project.pool_mixed_versions)
     show(table)
     say(line)
 
@@ -100,13 +101,13 @@ def claims(scale: Scale = None, overrides: Overrides = None) -> None:
     from moe_replication.report.scorecard_page import scorecard_page
     from moe_replication.report.scorecard_text import scorecard_text
     from moe_replication.statistics.collect import read_runs
-    from moe_replication.statistics.compare import refuse_mixed
     from moe_replication.statistics.scorecard import write_scorecard
+    from moe_replication.statistics.versions import check_pool
 
     project = read_project(scale, overrides)
     results, named = results_folder(project), project.scale
-    if not project.pool_mixed_versions:
-        refuse_mixed(read_runs(results / "runs.parquet"))
+    for warning in check_pool(read_runs(results / "runs.parquet"), mixed=project.pool_mixed_versions):
+        say(warning)
     card = write_scorecard(results, project.claims, named.name, analysis_settings(project.root), named.description)
     write_text(results / "scorecard.md", scorecard_text(card))
     write_text(results / "scorecard.html", scorecard_page(card))
@@ -121,13 +122,20 @@ def figure(
     scale: Scale = None,
     overrides: Overrides = None,
 ) -> None:
-    """Draw figures as PNG, PDF and the CSV behind each.
+    """Draw figures as PNG, PDF and the CSV behind each; refused where a figure's paper has runs of several versions.
 
     Example: moe-replication figure a-fig06-pool-size --scale demo
     """
     from moe_replication.figures.build import draw_figure
+    from moe_replication.statistics.collect import read_runs
+    from moe_replication.statistics.versions import check_pool
 
     project = read_project(scale, overrides)
+    papers = {name: paper.name for paper in project.papers.values() for name in paper.figures}
+    for paper in dict.fromkeys(papers[name] for name in names if name in papers):
+        runs = read_runs(results_folder(project) / "runs.parquet").filter(paper=paper)
+        for warning in check_pool(runs, mixed=project.pool_mixed_versions):
+            say(warning)
     for name in names:
         files = draw_figure(name, project.figures, project.scale.name, "results", "figures", project.root)
         say(f"drew {', '.join(map(str, files))}")
@@ -161,7 +169,10 @@ def track(
 @commands.command()
 def ui(
     scale: Scale = None,
-    port: Annotated[int, typer.Option(help="Where the server listens on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(help="Where the server listens.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's own ask no password.")] = (
+        "127.0.0.1"
+    ),
     overrides: Overrides = None,
 ) -> None:
     """Serve the MLflow store of a scale on 127.0.0.1, with the losses of running runs; Ctrl-C ends it.
@@ -169,7 +180,7 @@ def ui(
     Example: moe-replication ui --scale demo
     """
     from moe_replication.tracking import TrackingError
-    from moe_replication.tracking.links import EXPERIMENTS, HOST, base_address, default_uri
+    from moe_replication.tracking.links import EXPERIMENTS, base_address, default_uri, exposure
     from moe_replication.tracking.live import follow as follow_logs
     from moe_replication.tracking.server import serve
 
@@ -179,8 +190,10 @@ def ui(
         say(f"the runs are at {base_address(uri)}; moe-replication track --follow shows those that still train")
         return
     try:
-        with serve(uri, results_folder(project), port) as server, contextlib.suppress(KeyboardInterrupt):
-            say(f"the runs of {project.scale.name} are at http://{HOST}:{port}{EXPERIMENTS}")
+        with serve(uri, results_folder(project), port, host) as server, contextlib.suppress(KeyboardInterrupt):
+            for warning in exposure(host):
+                say(warning)
+            say(f"the runs of {project.scale.name} are at http://{host}:{port}{EXPERIMENTS}")
             follow_logs(project, uri, say)
             server.wait()
     except TrackingError as error:

@@ -22,6 +22,16 @@ def base_address(uri: str) -> str:
     return shown_uri(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://{HOST}:{PORT}"
 
 
+def exposure(host: str) -> list[str]:
+    """The warning that belongs to a server on `host`; none where only this machine reaches it."""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return []
+    return [
+        f"warning: --host {host} lets everybody who reaches this machine read, change and delete the runs, without a"
+        ' password; docs/security.md, "MLflow", says how to ask for one'
+    ]
+
+
 def comparison(experiment: str, runs: Sequence[str]) -> str:
     """Page that compares runs of one experiment, to be put after base_address; the run's own page for one."""
     if len(runs) == 1:
