@@ -54,7 +54,9 @@ def test_a_clean_scale_says_so(page_of):
     assert "Every run finished in its first attempt." in page
     assert "watts, overhead and carbon are assumptions, listed below" in page
     assert "Not counted: time lost in attempts that were killed after a checkpoint" in page
-    assert "No comparison pools training codes, lock files or data." in page
+    assert (
+        "No comparison pools runs that differ in training code or lock file or data or device or precision or " in page
+    )
     assert '<code title="' + "ab" * 32 + '">abababababab</code>' in page
 
 
@@ -75,7 +77,8 @@ def test_another_machine_is_a_row_of_its_own(page_of):
 
 def test_pooled_versions_are_warned_of(page_of):
     page = page_of({"mixed_versions": True})
-    assert "<strong>1 runs are pooled with runs of another training code, lock file or data.</strong>" in page
+    shared = "training code or lock file or data or device or precision or deterministic mode"
+    assert f"<strong>1 runs are pooled with runs of another {shared}.</strong>" in page
 
 
 def test_energy_follows_from_hours_watts_and_overhead(page_of, results):

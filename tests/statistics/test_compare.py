@@ -11,7 +11,7 @@ from moe_replication.config.analysis import analysis_settings
 from moe_replication.errors import BadInput
 from moe_replication.statistics.collect import collect, read_runs
 from moe_replication.statistics.compare import compare as compare_with
-from moe_replication.statistics.compare import paper_differences, refuse_mixed, summarise, write_comparisons
+from moe_replication.statistics.compare import paper_differences, summarise, write_comparisons
 
 PAPER = "expert-threshold"
 ANALYSIS = analysis_settings(Path(__file__).parents[2])
@@ -183,33 +183,10 @@ def test_paper_differences_from_cells_and_claims():
     }
 
 
-@pytest.mark.parametrize("column", ["training_code", "lock_sha256"])
-def test_versions_within_a_paper_are_refused_and_named(runs, column):
-    changed = pl.when(pl.col("condition") == "et").then(pl.lit("feedbeef" * 4)).otherwise(column)
-    message = rf"{PAPER}: {column} is \w{{12}} in dense, tc; feedbeeffeed in et\).* pool_mixed_versions to true"
-    with pytest.raises(BadInput, match=message):
-        refuse_mixed(runs.with_columns(changed.alias(column)))
-
-
-def test_data_may_differ_between_conditions_only(runs):
-    other = pl.lit("feedbeef" * 8)
-    refuse_mixed(runs.with_columns(data_sha256=pl.when(condition="et").then(other).otherwise("data_sha256")))
-    with pytest.raises(BadInput, match="data_sha256 is"):
-        refuse_mixed(runs.with_columns(data_sha256=pl.when(seed=1).then(other).otherwise("data_sha256")))
-
-
-def test_imported_runs_may_differ_in_commit_but_not_in_training_code(runs):
-    imported = runs.with_columns(git_commit=pl.format("{}", "seed"), imported=pl.col("seed") == 1)
-    refuse_mixed(imported)
-    with pytest.raises(BadInput, match="training_code"):
-        refuse_mixed(
-            imported.with_columns(training_code=pl.when("imported").then(pl.lit("x")).otherwise("training_code"))
-        )
-
-
-def test_mixed_runs_are_compared_when_asked(runs, tmp_path):
+def test_mixed_runs_are_compared_when_asked_and_named(runs, tmp_path):
     runs.with_columns(lock_sha256=pl.format("{}", "seed")).write_parquet(tmp_path / "runs.parquet")
     with pytest.raises(BadInput, match="lock_sha256"):
         write_comparisons(tmp_path, {(PAPER, "et"): "tc"}, ANALYSIS, {})
-    write_comparisons(tmp_path, {(PAPER, "et"): "tc"}, ANALYSIS, {}, mixed=True)
+    (warning,) = write_comparisons(tmp_path, {(PAPER, "et"): "tc"}, ANALYSIS, {}, mixed=True)
+    assert f"{PAPER} at scale smoke pools versions of lock_sha256" in warning
     assert pl.read_parquet(tmp_path / "comparisons.parquet")["n"].to_list() == [3]

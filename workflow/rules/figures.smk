@@ -10,7 +10,8 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
         name:
             f"figures_{figure_module}"
         input:
-            sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in figure.tables}),
+            # The runs are read in any case: pictures of several versions are refused.
+            sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in ("runs", *figure.tables)}),
             "config/paper_values.yaml",
             # The definitions are paper B's.
             ANALYSIS_FILE if any(name.startswith("b-") for name in drawn) else [],
@@ -38,6 +39,7 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
         params:
             scale=SCALE,
             names=list(drawn),
+            mixed=PROJECT.pool_mixed_versions,
             code=code_version(*figure_code(figure_module)),
         message:
             f"draw {', '.join(drawn)}"

@@ -15,7 +15,7 @@ rule collect:
     params:
         scale=SCALE,
         labels=sorted(map(str, PROJECT.labels.items())),
-        code=code_version("statistics/collect.py"),
+        code=code_version("statistics/collect.py", "statistics/versions.py"),
     message:
         "collect the run records"
     shell:

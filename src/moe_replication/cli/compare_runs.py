@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 from rich.table import Table
 
 from moe_replication.files import read_json
 from moe_replication.statistics.collect import read_runs
 from moe_replication.statistics.pairs import PairedDifference, common_paper, paired_differences
+from moe_replication.statistics.versions import check_pool
 from moe_replication.tracking.links import comparison
 from moe_replication.tracking.readings import claim_conditions
 
 FEW = 8  # conditions of a claim whose address is short enough for a terminal
 
 
-def pair_table(results: Path, first: str, second: str, metric: str | None) -> tuple[Table, str]:
-    """The table of differences of two conditions of results/{scale}, and the lines below it; BadInput as its parts."""
+def pair_table(results: Path, first: str, second: str, metric: str | None, *, mixed: bool) -> tuple[Table, str]:
+    """The table of differences of two conditions of results/{scale}, and the lines below it.
+
+    BadInput as its parts, and for runs of several versions in these two conditions unless `mixed`.
+    """
     runs = read_runs(results / "runs.parquet")
     paper = common_paper(runs, first, second)
+    of_pair = runs.filter(pl.col("paper") == paper, pl.col("condition").is_in((first, second)))
+    warnings = check_pool(of_pair, mixed=mixed)
     table = Table(title=f"{first} minus {second}, paired seeds, 95 % t interval ({paper}, {results.name})")
     for column in ("metric", first, second, "difference", "interval", "exact p", "smallest p", "n", "note"):
         text = column in ("metric", "note")
@@ -26,7 +33,7 @@ def pair_table(results: Path, first: str, second: str, metric: str | None) -> tu
     for row in paired_differences(runs, paper, first, second, metric):
         table.add_row(*_cells(row))
     pair = (first, second)
-    return table, "\n".join([comparison_line(results, paper, pair), *claim_lines(results, paper, pair)])
+    return table, "\n".join([*warnings, comparison_line(results, paper, pair), *claim_lines(results, paper, pair)])
 
 
 def comparison_line(results: Path, paper: str, conditions: tuple[str, ...]) -> str:

@@ -31,6 +31,8 @@ STYLE = "section { overflow-x: auto; } code { overflow-wrap: anywhere; }"
 # Heads of the tables of what runs share, and the columns that they stand for.
 MACHINE = {"Device": "device", "Processor": "cpu", "Processes": "processes", "Threads": "threads",
            "Precision": "dtype", "System": "platform"}  # fmt: skip
+# In words, what statistics/versions.py holds equal.
+POOLED = ("training code", "lock file", "data", "device", "precision", "deterministic mode")
 VERSIONS = {"Python": "python", "torch": "torch", "DeepSpeed": "deepspeed", "Training code": "training_code",
             "Lock file": "lock_sha256", "Git commit": "git_commit", "Deterministic": "deterministic",
             "Imported": "imported"}  # fmt: skip
@@ -119,9 +121,9 @@ def _retried(runs: pl.DataFrame) -> str:
 def _versions(runs: pl.DataFrame) -> str:
     pooled = runs.filter("mixed_versions").height
     text = (
-        f"<p><strong>{pooled} runs are pooled with runs of another training code, lock file or data.</strong></p>"
+        f"<p><strong>{pooled} runs are pooled with runs of another {' or '.join(POOLED)}.</strong></p>"
         if pooled
-        else "<p>No comparison pools training codes, lock files or data.</p>"
+        else f"<p>No comparison pools runs that differ in {' or '.join(POOLED)}.</p>"
     )
     return text + _shared(runs, VERSIONS)
 

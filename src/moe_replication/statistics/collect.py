@@ -20,6 +20,7 @@ from moe_replication.statistics.record_checks import (
     require,
     shown,
 )
+from moe_replication.statistics.versions import marked_versions
 
 FORMAT = 2
 TEXT, REAL, WHOLE = pl.String, pl.Float64, pl.Int64
@@ -105,8 +106,6 @@ RECORD = (
     "metrics",
 )
 IDENTITY = ("scale", "paper", "condition", "seed")
-# Columns that must be equal in runs that are pooled, and over which of them.
-SHARED = {"training_code": ["paper"], "lock_sha256": ["paper"], "data_sha256": ["paper", "condition"]}
 REGISTERED = {"paper": TEXT, "claim": TEXT, "digest": TEXT, "runs": WHOLE}
 CURVE_KEYS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 EXPERT_KEYS = (
@@ -150,7 +149,7 @@ def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels |
     """Verify the run directories and write runs, curves, experts and registered-claims (.parquet) into `out`.
 
     `labels` are today's title and rows of conditions, which stand above those that a record was written with.
-    Returns warning lines (empty when every pooled run has the same version). BadInput names a faulty file.
+    Returns warning lines (empty when the runs may be pooled). BadInput names a faulty file.
     """
     records = [read_record(Path(directory)) for directory in directories]
     for record in records:
@@ -158,7 +157,7 @@ def collect(directories: Iterable[Path | str], out: Path | str, labels: Labels |
     if not records:
         raise BadInput("no run directories to collect; train some runs first")
     runs = runs_table([record.row for record in records])
-    runs, warnings = _marked_versions(runs)
+    runs, warnings = marked_versions(runs)
     tables = {"runs": runs, "curves": _stacked(records, "curve"), "experts": _stacked(records, "experts")}
     tables["registered-claims"] = registered_claims(records)
     for name, table in tables.items():
@@ -262,22 +261,3 @@ def _stacked(records: list[Record], name: str) -> pl.DataFrame:
         labels = [pl.lit(record.row[key], dtype=LEADING[key]).alias(key) for key in IDENTITY[1:]]
         tables.append(getattr(record, name).select(*labels, pl.all()))
     return pl.concat(tables, how="diagonal").sort("paper", "condition", "seed", maintain_order=True)
-
-
-def _marked_versions(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Set mixed_versions and say which papers pool runs of several versions.
-
-    Training code and lock file must agree over a paper, the data over the seeds of a condition.
-    """
-    warnings, mixed = [], pl.lit(False)
-    for column, group in SHARED.items():
-        mixed = mixed | (pl.col(column).n_unique().over(group) > 1)
-        for key, part in runs.group_by(group, maintain_order=True):
-            if part[column].n_unique() > 1:
-                counts = part.group_by(column, maintain_order=True).len().rows()
-                versions = ", ".join(f"{str(version)[:12]} in {count} runs" for version, count in counts)
-                warnings.append(
-                    f"warning: {' '.join(key)} at scale {part['scale'][0]} pools versions of {column} "
-                    f"({versions}); rerun the older ones before you trust a comparison"
-                )
-    return runs.with_columns(mixed.alias("mixed_versions")), warnings

@@ -11,10 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
-from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path
 from moe_replication.statistics.bootstrap import bootstrap_interval, bootstrap_label
-from moe_replication.statistics.collect import SHARED, metric_columns, read_runs
+from moe_replication.statistics.collect import metric_columns, read_runs
 from moe_replication.statistics.effect_sizes import correlation, hedges_independent, hedges_paired
 from moe_replication.statistics.hypothesis_tests import (
     MAX_SIGN_FLIP_N,
@@ -30,6 +29,7 @@ from moe_replication.statistics.hypothesis_tests import (
 )
 from moe_replication.statistics.intervals import mean_interval, paired_interval
 from moe_replication.statistics.power import needed_n, paired_power
+from moe_replication.statistics.versions import check_pool
 
 SCORED = ("val_loss", "test_accuracy", "dead_experts")
 SUMMARY = {
@@ -66,8 +66,6 @@ COMPARISONS = {
 }
 # Claims whose paper_value is the first condition minus the second.
 DIFFERENCES = ("ordering", "equivalence", "difference")
-# How many conditions of a version a message names.
-NAMED = 8
 # A difference of two printed cells, without floating-point dust.
 DECIMALS = 6
 
@@ -80,46 +78,20 @@ def write_comparisons(
     analysis: AnalysisSettings,
     reported: Reported,
     mixed: bool = False,
-) -> None:
+) -> list[str]:
     """From results/{scale}/runs.parquet write summary.parquet and comparisons.parquet beside it.
 
     baselines: (paper, condition) -> condition of the same paper to compare with; None = no comparison. reported: as
-    paper_differences gives them. BadInput for runs of several versions unless `mixed`.
+    paper_differences gives them. BadInput for runs of several versions unless `mixed`; then warnings that name them.
     """
     results = Path(results)
     runs = read_runs(results / "runs.parquet")
-    if not mixed:
-        refuse_mixed(runs)
+    warnings = check_pool(runs, mixed=mixed)
     compared = compare(runs, baselines, analysis, reported)
     for name, table in (("summary", summarise(runs)), ("comparisons", compared)):
         with atomic_path(results / f"{name}.parquet") as path:
             table.write_parquet(path)
-
-
-def refuse_mixed(runs: pl.DataFrame) -> None:
-    """BadInput that names versions and conditions where runs to be pooled differ in training code, lock file or data.
-
-    The git commit may differ, in imported runs too: training_code hashes the code that trains.
-    """
-    found = []
-    for (paper,), part in runs.group_by("paper", maintain_order=True):
-        for column, unit in SHARED.items():
-            for _, pool in part.group_by(unit, maintain_order=True):
-                if pool[column].n_unique() > 1:
-                    versions = pool.group_by(column, maintain_order=True).agg(pl.col("condition").unique().sort())
-                    named = (f"{str(version)[:12]} in {_named(names)}" for version, names in versions.iter_rows())
-                    found.append(f"{paper}: {column} is {'; '.join(named)}")
-    if found:
-        raise BadInput(
-            f"runs of several versions at scale {runs['scale'][0]} ({' | '.join(found)}): runs that are pooled must "
-            "share training code, lock file and data; train the older ones again, or set pool_mixed_versions to true"
-        )
-
-
-def _named(conditions: list[str]) -> str:
-    """Their names, the first few of many."""
-    more = len(conditions) - NAMED
-    return ", ".join(conditions[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return warnings
 
 
 def paper_differences(claims: Sequence[dict], values: pl.DataFrame) -> Reported:
