@@ -57,6 +57,14 @@ def test_a_torn_last_line_is_passed_over(tmp_path):
     assert attempt(tmp_path) == NONE | {"starts": 2}
 
 
+def test_a_garbled_line_costs_that_line_and_not_the_finished_run(tmp_path):
+    """The counts are asked for after the training, when everything is done but the record."""
+    attempt(tmp_path)
+    with open(tmp_path / "attempts.log", "ab") as log:
+        log.write(b"aaaa start\xffed after step 0\n\x80\xfe\n")
+    assert attempt(tmp_path) == NONE | {"starts": 2}
+
+
 def test_other_ranks_write_nothing(tmp_path):
     with Attempts(None, "aaaa").attempt():
         pass

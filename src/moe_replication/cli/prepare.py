@@ -22,10 +22,10 @@ def prepare_corpus(
 
     Example: moe-replication prepare corpus --out data/corpora/embedded
     """
-    from moe_replication.config.schema import read_yaml
+    from moe_replication.config.corpora import corpus_settings
     from moe_replication.data import prepare
 
-    prepare.prepare_corpus(out, read_yaml(Path("config/corpora/embedded.yaml")), workers)
+    prepare.prepare_corpus(out, corpus_settings("."), workers)
 
 
 @commands.command("tokens")
@@ -73,9 +73,9 @@ def prepare_domains(
 
     Example: moe-replication prepare domains public --set data.roots.gsm8k=/data/gsm8k
     """
-    from moe_replication.config.schema import read_yaml
+    from moe_replication.config.corpora import domain_rules
     from moe_replication.data import prepare
 
     project = read_project(None, overrides)
-    folder, rules = Path(project.data_folder), read_yaml(Path("config/corpora/domains.yaml"))
+    folder, rules = Path(project.data_folder), domain_rules(project.root)
     prepare.prepare_domains(folder / "domains" / name, name, rules, folder / "corpora/embedded", project.roots)

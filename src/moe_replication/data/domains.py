@@ -39,7 +39,7 @@ class DomainRule:
             raise BadInput(f"domains.kind: {self.kind!r} is none of {list(KINDS)}")
         try:
             re.compile(self.pattern or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise BadInput(f"domains.pattern: {self.pattern!r} is no regular expression ({error})") from error
 
 

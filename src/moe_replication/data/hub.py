@@ -23,7 +23,8 @@ def local_files(
 ) -> list[Path]:
     """Sorted parquet files below root/`folder` (below the root where that is no folder) that match `pattern`.
 
-    BadInput for a missing root, no or too few files, a file that cannot be read or lacks one of `columns`.
+    BadInput for a missing root, no or too few files, a file that cannot be read, lacks one of `columns` or has another
+    type of one than the first file.
     """
     key = f"data.roots.{name}"
     if not root.is_dir():
@@ -39,15 +40,37 @@ def local_files(
         raise BadInput(
             f"{key}: {root} holds {len(files)} of {int(stated[1])} files {pattern}; set {key} to one complete copy"
         )
-    for file in files:
-        try:
-            found = pq.read_schema(file).names
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(file, error) from error
-        missing = [column for column in columns if column not in found]
+    schemas = [_schema(file) for file in files]
+    for file, schema in zip(files, schemas, strict=True):
+        missing = [column for column in columns if column not in schema.names]
         if missing:
-            raise BadInput(f"{file}: lacks column {missing[0]!r}, has {found}; set {key} to a copy of {repository}")
+            raise BadInput(
+                f"{file}: lacks column {missing[0]!r}, has {schema.names}; set {key} to a copy of {repository}"
+            )
+        for column in columns:
+            kind, first = schema.field(column).type, schemas[0].field(column).type
+            if kind != first:
+                raise BadInput(
+                    f"{file}: column {column!r} is {kind}, in {files[0].name} it is {first}; files of a set have one"
+                    f" type, set {key} to one copy of {repository}"
+                )
     return files
+
+
+def check_text(key: str, file: Path, columns: tuple[str, ...], repository: str) -> None:
+    """BadInput unless `columns` of a parquet file hold text."""
+    schema = _schema(file)
+    for column in columns:
+        kind = schema.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise BadInput(f"{file}: column {column!r} is {kind}, it must be text; set {key} to a copy of {repository}")
+
+
+def _schema(file: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(file, error) from error
 
 
 def load_from_hub(

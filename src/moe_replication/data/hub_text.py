@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moe_replication.data.docstrings import text_digest
-from moe_replication.data.hub import load_from_hub, local_files, one_line, root_remedy, unreadable
+from moe_replication.data.hub import check_text, load_from_hub, local_files, one_line, root_remedy, unreadable
 from moe_replication.data.sources import SPLITS, TextSource, hash_split
 from moe_replication.errors import BadInput
 
@@ -138,13 +138,19 @@ def _open(name: str, spec: HubText, root: str | Path | None, split: str) -> Call
     def texts() -> Iterator[str]:
         with _reading(name, spec, files):
             for frame in rows.iter(_ROWS):
-                yield from frame["text"].drop_nulls()
+                column = frame["text"]
+                if column.dtype not in (pl.String, pl.Null):
+                    raise BadInput(
+                        f"data.roots.{name}: column 'text' of {spec.repository} is {column.dtype}, it must be text;"
+                        f" {root_remedy(name, spec.folder)}"
+                    )
+                yield from column.drop_nulls()
 
     return texts
 
 
 def _files(name: str, spec: HubText, root: Path, split: str) -> list[Path]:
-    return local_files(
+    files = local_files(
         name,
         root,
         repository=spec.repository,
@@ -152,6 +158,8 @@ def _files(name: str, spec: HubText, root: Path, split: str) -> list[Path]:
         pattern=spec.pattern.format(split=split),
         columns=("text",),
     )
+    check_text(f"data.roots.{name}", files[0], ("text",), spec.repository)
+    return files
 
 
 def _local_rows(files: list[Path]) -> datasets.IterableDataset:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-import yaml
 
-from moe_replication.config.schema import parse_yaml
+from moe_replication.config.schema import read_yaml
 from moe_replication.errors import BadInput
 
 SCHEMA = {
@@ -26,20 +25,17 @@ SCHEMA = {
     "place": pl.String,
 }
 REQUIRED = ("metric", "value", "label", "place")
+_LARGEST = 2**63  # what a column of whole numbers holds
 
 
 def read_paper_values(path: Path | str) -> pl.DataFrame:
     """One row per reported value (columns of SCHEMA, null where not given); BadInput names a wrong entry."""
     path = Path(path)
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; it lists the papers' own values that figures show") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path}: not valid YAML ({error}); mend the line it names") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: expected a mapping of paper to a list of values")
-    rows = [_row(path, paper, n, entry) for paper, entries in content.items() for n, entry in enumerate(entries)]
+    rows = []
+    for paper, entries in read_yaml(path).items():
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise BadInput(f"{path}: {paper}: expected a list of values, each a mapping of {', '.join(REQUIRED)}, ...")
+        rows += [_row(path, paper, number, entry) for number, entry in enumerate(entries)]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
@@ -60,6 +56,17 @@ def _row(path: Path, paper: str, number: int, entry: dict) -> dict:
         raise BadInput(f"{where}: unknown key {unknown[0]!r}; known keys are {', '.join(SCHEMA)}")
     if missing := [key for key in REQUIRED if entry.get(key) is None]:
         raise BadInput(f"{where}: {missing[0]!r} is missing; every value needs {', '.join(REQUIRED)}")
-    if isinstance(entry["value"], bool) or not isinstance(entry["value"], int | float):
-        raise BadInput(f"{where}: value {entry['value']!r} is not a number; give the reported number")
+    for key, kind in SCHEMA.items():
+        if (value := entry.get(key)) is not None and (rule := _broken_rule(value, kind)):
+            raise BadInput(f"{where}: {key} {value!r:.80} is not {rule}; give the reported {key}")
     return {key: entry.get(key) for key in SCHEMA} | {"paper": paper, "value": float(entry["value"])}
+
+
+def _broken_rule(value: object, kind: pl.DataType) -> str | None:
+    """What a value of a column must be and is not."""
+    if kind == pl.String:
+        return None if isinstance(value, str) else "text"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == pl.Int64:
+        return None if number and isinstance(value, int) and abs(value) < _LARGEST else "a whole number"
+    return None if number and abs(value) < _LARGEST else "a number"

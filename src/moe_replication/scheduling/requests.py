@@ -6,6 +6,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from moe_replication.config.fingerprint import code_version
 from moe_replication.config.project import Project, Run
@@ -15,6 +16,8 @@ from moe_replication.scheduling.settings import scheduling_settings
 
 _MB = 1024**2 / 1e9
 _PLAN_CODE = ("planning", "models", "layers")
+_NUMBERS = ("gpus", "gpu_hours", "memory_gb", "checkpoint_gb")
+_LARGEST = 1e9  # hours, GB or GPUs of one run: far above any plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,20 +65,40 @@ class JobRequests:
     def _planned(self) -> dict[tuple[str, str], dict]:
         """The plan by (paper, condition), kept in results/ for the jobs that a cluster starts; empty without torch."""
         path, key = self.project.root / "results" / self.project.scale.name / "planned.json", self._key()
-        try:
-            kept = read_json(path)
-        except BadInput:
-            kept = {}
-        if kept.get("key") != key:
+        kept = self._kept(path, key)
+        if kept is None:
             if importlib.util.find_spec("torch") is None:
                 return {}
             from moe_replication.planning.plan import make_plan, plan_json
 
-            kept = {"key": key, "conditions": plan_json(make_plan(self.project))["conditions"]}
-            write_json(path, kept)
-        return {(row["paper"], row["condition"]): row for row in kept["conditions"]}
+            kept = plan_json(make_plan(self.project))["conditions"]
+            write_json(path, {"key": key, "conditions": kept})
+        return {(row["paper"], row["condition"]): row for row in kept}
+
+    def _kept(self, path: Path, key: str) -> list[dict] | None:
+        """Rows of the kept plan; None where it is of other settings, lacks a condition, or is damaged."""
+        try:
+            kept = read_json(path)
+        except BadInput:
+            return None
+        rows = kept.get("conditions")
+        if kept.get("key") != key or not isinstance(rows, list) or not all(map(_is_planned, rows)):
+            return None
+        wanted = {(run.paper, run.condition) for run in self.project.runs}
+        return rows if wanted <= {(row["paper"], row["condition"]) for row in rows} else None
 
     def _key(self) -> str:
         versions = [c.version for paper in self.project.papers.values() for c in paper.conditions.values()]
         planning = sha256_file(self.project.root / "config/planning.yaml")
         return sha256_json([versions, planning, code_version(*_PLAN_CODE)])
+
+
+def _is_planned(row: object) -> bool:
+    """Whether a row of a kept plan can be reckoned with."""
+    if not (isinstance(row, dict) and isinstance(row.get("paper"), str) and isinstance(row.get("condition"), str)):
+        return False
+    numbers = [row.get(name) for name in _NUMBERS]
+    # NaN lies in no bounds.
+    return row.get("gpus") != 0 and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n <= _LARGEST for n in numbers
+    )

@@ -47,7 +47,9 @@ class Attempts:
 
         `other_settings`: starts under another run_key. One that finished before is in `starts` alone.
         """
-        text = "" if self.path is None or not self.path.is_file() else self.path.read_text(encoding="utf-8")
+        missing = self.path is None or not self.path.is_file()
+        # A line that a fault of the disk garbled costs that line, never the record of the run that has just finished.
+        text = "" if missing else self.path.read_text(encoding="utf-8", errors="replace")
         lines = [line.split() for line in text.splitlines()]
         # The last line of a machine that lost power may be cut short.
         own = Counter(words[1] for words in lines if len(words) > 1 and words[0] == self.run_key)
