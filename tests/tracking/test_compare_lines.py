@@ -11,7 +11,7 @@ def _claim(name: str, *conditions: str, against: tuple[str, ...] = (), paper: st
     return found | {"sentence": f"Contradicted: {name}.", "verdict": "contradicted"}
 
 
-def test_claims_on_the_pair_say_what_was_found_and_wider_ones_where_they_are_compared(tmp_path):
+def test_every_claim_on_the_pair_has_its_link_and_those_on_just_these_two_what_was_found(tmp_path):
     many = [f"c{number}" for number in range(8)]
     claims = [
         _claim("ordered", "et", "tc"),
@@ -22,19 +22,23 @@ def test_claims_on_the_pair_say_what_was_found_and_wider_ones_where_they_are_com
         _claim("elsewhere", "et", "tc", paper="q"),
     ]
     write_json(tmp_path / "scorecard.json", {"claims": claims})
-    pages = {"of-three": {"compare": "http://here/#/three"}, "of-ten": {"compare": "http://here/#/ten"}}
+    pages = {name: {"compare": f"http://here/#/{name}"} for name in ("ordered", "grouped", "of-three", "of-ten")}
     write_json(tmp_path / "mirror.json", {"claims": pages})
     assert claim_lines(tmp_path, "p", ("tc", "et")) == [
         "Claims on this pair:",
         "  ordered: Contradicted: ordered.",
+        "    http://here/#/ordered",
         "  grouped: Contradicted: grouped.",
+        "    http://here/#/grouped",
         "Claims on these and further conditions:",
-        "  of-three: http://here/#/three",
-        f"Further claims, with links in {tmp_path / 'mirror.json'}: of-ten",
+        "  of-three, 3 conditions: http://here/#/of-three",
+        "  of-ten, 10 conditions: http://here/#/of-ten",
     ]
 
 
 def test_without_a_mirror_no_link_is_promised(tmp_path):
+    write_json(tmp_path / "scorecard.json", {"claims": [_claim("ordered", "et", "tc")]})
+    assert claim_lines(tmp_path, "p", ("tc", "et")) == ["Claims on this pair:", "  ordered: Contradicted: ordered."]
     claims = [_claim("of-three", "et", "tc", "dense"), _claim("of-four", "et", "tc", "dense", "ec")]
     write_json(tmp_path / "scorecard.json", {"claims": claims})
     assert claim_lines(tmp_path, "p", ("tc", "et")) == ["Further claims, without a page in MLflow: of-three, of-four"]

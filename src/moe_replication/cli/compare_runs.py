@@ -14,8 +14,6 @@ from moe_replication.statistics.versions import check_pool
 from moe_replication.tracking.links import comparison
 from moe_replication.tracking.readings import claim_conditions
 
-FEW = 8  # conditions of a claim whose address is short enough for a terminal
-
 
 def pair_table(results: Path, first: str, second: str, metric: str | None, *, mixed: bool) -> tuple[Table, str]:
     """The table of differences of two conditions of results/{scale}, and the lines below it.
@@ -47,24 +45,21 @@ def comparison_line(results: Path, paper: str, conditions: tuple[str, ...]) -> s
 
 
 def claim_lines(results: Path, paper: str, pair: tuple[str, str]) -> list[str]:
-    """Claims that name both conditions: the finding of those on just these two, the page of those on a few more."""
+    """Claims that name both conditions, each with its page in MLflow; of those on just these two also the finding."""
     claims = _read(results / "scorecard.json").get("claims", [])
     pages = _read(results / "mirror.json").get("claims", {})
-    on_pair, on_few, on_many, without_page = [], [], [], []
+    on_pair, wider, without_page = [], [], []
     for claim in claims:
         named = set(claim_conditions(claim)) if claim["paper"] == paper else set()
         page = pages.get(claim["id"], {}).get("compare")
         if named == set(pair):
-            on_pair.append(f"  {claim['id']}: {claim['sentence']}")
+            on_pair += [f"  {claim['id']}: {claim['sentence']}", *([f"    {page}"] if page else [])]
         elif named > set(pair) and page is None:
             without_page.append(claim["id"])
-        elif named > set(pair) and len(named) <= FEW:
-            on_few.append(f"  {claim['id']}: {page}")
         elif named > set(pair):
-            on_many.append(claim["id"])
+            wider.append(f"  {claim['id']}, {len(named)} conditions: {page}")
     lines = ["Claims on this pair:", *on_pair] if on_pair else []
-    lines += ["Claims on these and further conditions:", *on_few] if on_few else []
-    lines += [f"Further claims, with links in {results / 'mirror.json'}: {', '.join(on_many)}"] if on_many else []
+    lines += ["Claims on these and further conditions:", *wider] if wider else []
     lines += [f"Further claims, without a page in MLflow: {', '.join(without_page)}"] if without_page else []
     return lines
 
