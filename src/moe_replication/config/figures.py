@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moe_replication.config.fingerprint import PACKAGE
+from moe_replication.config.syntax import statements, syntax
 from moe_replication.errors import BadInput
 
 # Tables below results/{scale}: of the training runs, and collected from the probes of their checkpoints (of paper A,
@@ -79,7 +80,7 @@ def _entry(name: str, row: dict, source: str, package: Path) -> FigureEntry:
 @functools.cache
 def _imports(file: str, package: Path) -> tuple[str, ...]:
     names = []
-    for node in ast.walk(ast.parse((package / file).read_text(encoding="utf-8"))):
+    for node in statements(syntax(package / file)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 from pathlib import Path
 
 import moe_replication
+from moe_replication.config.syntax import dumped
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json, sha256_file, sha256_json
 
@@ -31,9 +31,8 @@ def code_version(*entries: str, package: Path = PACKAGE) -> str:
     for entry in entries:
         path = package / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
             digest.update(file.relative_to(package).as_posix().encode())
-            digest.update(ast.dump(tree).encode())
+            digest.update(dumped(file))
     return digest.hexdigest()[:12]
 
 
@@ -64,16 +63,3 @@ def lock_version(root: Path) -> str:
 def run_key(name: tuple[str, str, str, int], values: dict, data_sha256: str, training_code: str) -> str:
     """Identity of a run and its numbers: (scale, paper, condition, seed), settings, data, training code."""
     return sha256_json([*name, values, data_sha256, training_code])[:16]
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return tree
