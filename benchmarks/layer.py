@@ -1,4 +1,4 @@
-"""The routed experts, forward and backward, by every candidate of peers.py; none is timed before it passes parity.py."""
+"""The routed experts, forward and backward, by all of peers.py; none is timed before it passes parity.py."""
 
 from __future__ import annotations
 
