@@ -102,6 +102,18 @@ def test_flops_of_a_run_by_hand(paper_rows):
     assert row.flops.total == sum(dataclasses.asdict(row.flops).values())
 
 
+def test_flops_a_token_are_counted_and_shown(paper_plan, paper_rows):
+    """All of a run by token trained on: more than 6 a weight, as scores, evaluation and Newton-Schulz count too."""
+    row = paper_rows["dense"]
+    assert row.flops_per_token == row.flops.total / (19_073 * 524_288)
+    assert 6 < row.flops_per_token / row.parameters_active < 7
+    written = {entry["condition"]: entry["flops_per_token"] for entry in plan_json(paper_plan)["conditions"]}
+    assert written == {name: row.flops_per_token for name, row in paper_rows.items()}
+    line = next(line for line in printed(plan_text(paper_plan)).splitlines() if line.startswith("d20-et "))
+    shown = f"{paper_rows['d20-et'].flops_per_token:.2e}".replace("e+", "e")
+    assert shown in line.split()
+
+
 def test_moe_costs_its_routers_more(paper_rows):
     assert paper_rows["et"].forward.total - paper_rows["dense"].forward.total == 11 * 2 * 16 * 768
 

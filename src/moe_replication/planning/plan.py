@@ -61,6 +61,11 @@ class ConditionPlan:
     snapshot_bytes: int
     runs: int
 
+    @property
+    def flops_per_token(self) -> float:
+        """All that a run counts, by token (or image) that it trains on."""
+        return self.flops.total / self.horizon.samples
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -148,6 +153,7 @@ def _condition_json(row: ConditionPlan) -> dict:
         "horizon_estimated": row.horizon.estimated,
         "forward_flops": asdict(row.forward) | {"total": row.forward.total},
         "flops": float(row.flops.total),
+        "flops_per_token": row.flops_per_token,
         "flops_by_part": {part: float(count) for part, count in asdict(row.flops).items()},
         "precision": row.precision,
         "gpus": row.devices,

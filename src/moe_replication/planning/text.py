@@ -49,7 +49,8 @@ def notes(plan: Plan) -> list[str]:
     lines = [
         f"GB: memory of one process; on: {device.unit}s of a run; a run: its time on the clock;"
         f" hours: {device.unit}-hours of all runs.",
-        "Active: routers, shared expert and the routed experts that a token meets on average.",
+        "Active: routers, shared expert and the routed experts that a token meets on average; a token: FLOPs by token (or"
+        " image) trained on.",
         "FLOPs: 2 a weight and token, attention scores over the whole square, backward twice the forward; head"
         " recomputed in loss chunks, evaluation, oracle trials and Muon's Newton-Schulz included"
         f" ({_share(plan, 'newton_schulz')} of all).",
@@ -73,8 +74,9 @@ def _cost_table(plan: Plan, paper: str) -> Table:
     rows = [row for row in plan.conditions if row.paper == paper]
     samples = "tokens" if all(row.task == "language" for row in rows) else "samples"
     table = plain_table(f"\n{paper}")
+    table.padding = (0, 1, 0, 0)  # one space between columns: paper B's long names need the rest
     table.add_column("condition", no_wrap=True)
-    names = ("total", "active", samples, "steps", "FLOPs", "GB", "on", "a run", "runs", "hours", "$")
+    names = ("total", "active", samples, "steps", "FLOPs", "a token", "GB", "on", "a run", "runs", "hours", "$")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
@@ -82,7 +84,7 @@ def _cost_table(plan: Plan, paper: str) -> Table:
         steps = f"{'~' if row.horizon.estimated else ''}{row.horizon.steps:,}"
         table.add_row(
             row.condition, _count(row.parameters_total), _count(row.parameters_active), _count(row.horizon.samples),
-            steps, f"{row.flops.total:.2e}", gigabytes(row.memory.total), str(row.devices),
+            steps, _power(row.flops.total), _power(row.flops_per_token), gigabytes(row.memory.total), str(row.devices),
             _duration(row.device_hours / row.devices), str(row.runs), _number(hours),
             _number(hours * device.dollars_per_hour),
         )  # fmt: skip
@@ -125,6 +127,10 @@ def _count(number: int) -> str:
         if number >= unit:
             return f"{number / unit:.2f}{letter}"
     return str(number)
+
+
+def _power(flops: float) -> str:
+    return f"{flops:.2e}".replace("e+", "e")
 
 
 def _number(value: float) -> str:
