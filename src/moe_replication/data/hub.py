@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moe_replication.data.hub_hashes import check_published_hashes
 from moe_replication.errors import BadInput
 
 if TYPE_CHECKING:
@@ -76,15 +77,24 @@ def _schema(file: Path) -> pa.Schema:
 def load_from_hub(
     name: str, *, repository: str, configuration: str, revision: str, folder: str, split: str, **options: object
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """`datasets.load_dataset` at a commit; its failure, a missing network first, is a BadInput with the remedy."""
+    """`datasets.load_dataset` at a commit, whole files against their published hashes.
+
+    Its failure, a missing network first, is a BadInput with the remedy.
+    """
     key = f"data.roots.{name}"
     remedy = root_remedy(name, folder)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}:
+    online = os.environ.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}
+    if online:
         _probe_hub(key, remedy)
     import datasets
 
     try:
+        # A stream reads parts of files, of which no hash is published; offline the hub cannot be asked.
+        if online and not options.get("streaming"):
+            check_published_hashes(key, repository, revision, folder, split)
         return datasets.load_dataset(repository, configuration, revision=revision, split=split, **options)
+    except BadInput:
+        raise
     # The hub client raises types of several HTTP libraries.
     except Exception as error:
         raise BadInput(f"{key}: null, and {repository} does not load ({one_line(error)}); {remedy}") from error

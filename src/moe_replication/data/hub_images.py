@@ -190,7 +190,9 @@ def _from_hub(name: str, spec: HubSet, split: str) -> pa.Table:
 
 def _decode_table(label: str, spec: HubSet, table: pa.Table, max_corrupt: int) -> Decoded:
     column = table.column(spec.image)
-    if not (pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0):
+    place = column.type.get_field_index("bytes") if pa.types.is_struct(column.type) else -1
+    kind = column.type.field(place).type if place >= 0 else None
+    if kind is None or not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)):
         raise BadInput(
             f"{label}: column {spec.image!r} is {column.type}, expected a struct with bytes; replace the copy"
         )

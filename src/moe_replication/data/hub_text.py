@@ -144,7 +144,8 @@ def _open(name: str, spec: HubText, root: str | Path | None, split: str) -> Call
                         f"data.roots.{name}: column 'text' of {spec.repository} is {column.dtype}, it must be text;"
                         f" {root_remedy(name, spec.folder)}"
                     )
-                yield from column.drop_nulls()
+                # Damaged bytes that are no UTF-8 pass through Arrow and would end the tokenizer's process.
+                yield from column.cast(pl.Binary).cast(pl.String).drop_nulls()
 
     return texts
 
