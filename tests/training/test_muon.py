@@ -13,6 +13,8 @@ from moe_replication.errors import BadInput
 from moe_replication.models.gpt import GPT
 from moe_replication.seeding import torch_generator
 
+BFLOAT16 = [(1, "bfloat16"), (2, "bfloat16")]
+
 
 @pytest.fixture
 def muon_calls(monkeypatch) -> list[tuple[int, ...]]:
@@ -72,7 +74,7 @@ def _one_step(config: RunConfig) -> tuple[GPT, dict[str, torch.Tensor], object]:
     return model, gradients, engine
 
 
-@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")])
+@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), *BFLOAT16])
 @pytest.mark.parametrize("passes", [1, 2])
 def test_every_matrix_is_orthogonalised_once_a_step(settings, muon_calls, stage, precision, passes):
     model, gradients, engine = _one_step(settings(stage, precision, passes))
@@ -132,7 +134,7 @@ def test_clipping_from_stage_1_on_is_refused(settings, stage):
         settings(stage, gradient_clipping=1.0)
 
 
-@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), (1, "bfloat16")])
+@pytest.mark.parametrize(("stage", "precision"), [(0, "float32"), (1, "float32"), (2, "float32"), *BFLOAT16])
 def test_embedding_and_head_take_an_adam_step(settings, muon_calls, stage, precision):
     model, gradients, _ = _one_step(settings(stage, precision))
     for name, peak in (("embedding", 0.2), ("head", 0.004)):
