@@ -10,8 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from moe_replication.files import read_json
+from moe_replication.statistics.collect import COST
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "docs", "src", "requirements.lock")
+CLOCK = ("wall_seconds", "tokens_per_second", *COST)  # what differs between two trainings of one run
 # Two conditions, one of each paper, with two seeds.
 SMALL = ("scale=smoke", "conditions=[tc,v1]", "seeds=[0,1]", "tracking={enabled: false}")
 
@@ -70,3 +77,18 @@ def make_scratch(root: Path, job: str = "condition") -> Scratch:
     scratch = Scratch(root)
     scratch.edit("config/scales/smoke.yaml", "job: paper", f"job: {job}")
     return scratch
+
+
+def assert_same_results(undisturbed: Path, other: Path) -> None:
+    """Tables, verdicts and the numbers behind the figures of two projects are equal, clock times apart."""
+    tables = sorted(path.name for path in (undisturbed / "results/smoke").glob("*.parquet"))
+    assert {"runs.parquet", "curves.parquet", "experts.parquet", "summary.parquet"} <= set(tables)
+    roots = (undisturbed, other)
+    for name in tables:
+        one, two = (pl.read_parquet(root / "results/smoke" / name).drop(CLOCK, strict=False) for root in roots)
+        assert_frame_equal(two, one, check_exact=True)
+    one, two = (read_json(root / "results/smoke/scorecard.json") for root in roots)
+    assert two == one
+    one, two = ({path.name: path.read_bytes() for path in (root / "figures/smoke").glob("*.csv")} for root in roots)
+    assert len(one) > 20
+    assert two == one

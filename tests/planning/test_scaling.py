@@ -118,11 +118,11 @@ def test_largest_model_fits_80_gb_at_stages_1_and_2(paper_project, paper_plan):
     config = paper_project.papers["expert-threshold"].conditions["d20-et"].config
     found = layout_memories(meta_model(config, None), config, paper_plan.assumptions, (0, 0))
     sizes = {(e.layout.zero_stage, e.layout.checkpointed, e.layout.offloaded): e.memory.total for e in found}
-    assert len(sizes) == 8
+    assert len(sizes) == 10
     assert all(size < 80e9 for (stage, _, _), size in sizes.items() if stage)
     assert sizes[0, False, False] > 80e9 > sizes[0, True, False]
     assert all(sizes[stage, True, off] < sizes[stage, False, off] for stage, _, off in sizes)
-    assert sizes[1, False, True] < sizes[1, False, False]
+    assert all(sizes[stage, again, True] < sizes[stage, again, False] for stage in (1, 2) for again in (False, True))
 
 
 def test_other_stage_and_micro_batch_change_the_plan(paper_project):

@@ -16,19 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 
-from moe_replication.files import read_json
-from moe_replication.statistics.collect import COST
-from scratch_project import PARTS, SMALL, Scratch
+from scratch_project import PARTS, SMALL, Scratch, assert_same_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 KILLS = int(os.environ.get("MOE_DAG_KILLS", "3"))
 # The machine dies; somebody presses Ctrl-C; a batch system's time is up.
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
-CLOCK = ("wall_seconds", "tokens_per_second", *COST)
 JOB = re.compile(r"^(?:(?:local)?rule \w+|Job \d+):.*", re.MULTILINE)
 
 
@@ -97,19 +92,4 @@ def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(finis
         assert later.startswith(text), f"{path}: a finished run began anew"
         assert steps(later) == steps(text), f"{path}: a finished run trained again"
     assert project.planned() == {}
-    compare(finished.root, project.root)
-
-
-def compare(undisturbed: Path, killed: Path) -> None:
-    """Tables, verdicts and the numbers behind the figures are equal, clock times apart."""
-    tables = sorted(path.name for path in (undisturbed / "results/smoke").glob("*.parquet"))
-    assert {"runs.parquet", "curves.parquet", "experts.parquet", "summary.parquet"} <= set(tables)
-    both = (undisturbed, killed)
-    for name in tables:
-        one, other = (pl.read_parquet(root / "results/smoke" / name).drop(CLOCK, strict=False) for root in both)
-        assert_frame_equal(other, one, check_exact=True)
-    one, other = (read_json(root / "results/smoke/scorecard.json") for root in both)
-    assert other == one
-    one, other = ({path.name: path.read_bytes() for path in (root / "figures/smoke").glob("*.csv")} for root in both)
-    assert len(one) > 20
-    assert other == one
+    assert_same_results(finished.root, project.root)

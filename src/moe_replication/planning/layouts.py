@@ -23,7 +23,7 @@ class LayoutMemory:
 def layout_memories(
     model: GPT | TieredMoEClassifier, config: RunConfig, assumptions: Assumptions, sides: tuple[int, int]
 ) -> list[LayoutMemory]:
-    """Stages 0, 1 and 2, each without and with activation checkpointing, and stage 1 offloaded to the host.
+    """Stages 0, 1 and 2, each without and with activation checkpointing, and stages 1 and 2 offloaded to the host.
 
     Image models are not checkpointed, settings with gradient clipping have stage 0 alone, and stage 0 is in float32:
     training refuses the others.
@@ -32,7 +32,7 @@ def layout_memories(
     clipped = isinstance(config.optimizer, MuonConfig) and config.optimizer.gradient_clipping > 0
     choices = [
         replace(own, zero_stage=stage, checkpointed=checkpointed, offloaded=offloaded)
-        for stage, offloaded in ((0, False), (1, False), (2, False), (1, True))[: 1 if clipped else None]
+        for stage, offloaded in ((0, False), (1, False), (2, False), (1, True), (2, True))[: 1 if clipped else None]
         for checkpointed in ((False, True) if isinstance(model, GPT) else (False,))
     ]
     found = []

@@ -107,6 +107,8 @@ def layouts_text(answers: list[Answer], assumptions: Assumptions) -> RenderableT
         "2 ckpt",
         "1 offl.",
         "1 both",
+        "2 offl.",
+        "2 both",
         "host",
     )
     for name in names:
@@ -115,7 +117,7 @@ def layouts_text(answers: list[Answer], assumptions: Assumptions) -> RenderableT
         cells = {(e.layout.zero_stage, e.layout.offloaded, e.layout.checkpointed): e.memory for e in answer.layouts}
         keys = [
             (stage, off, again)
-            for stage, off in ((0, False), (1, False), (2, False), (1, True))
+            for stage, off in ((0, False), (1, False), (2, False), (1, True), (2, True))
             for again in (False, True)
         ]
         sizes = [_marked(cells[key].total, device.memory_gb) if key in cells else "-" for key in keys]
