@@ -137,6 +137,18 @@ def test_picture_is_embedded_with_its_size_caption_and_a_text_in_its_place(page)
     assert re.findall(r"<img(?![^>]* alt=)", page) == []
 
 
+def test_caption_ends_with_n_as_the_csv_behind_the_figure_has_it(project):
+    table = "kind,condition,seed,n,value\nseed,et,0,,3.1\nseed,et,1,,3.2\nseed,tc,0,,3.2\npaper,dense,7,9,2.9\n"
+    write_text(project.root / "figures/smoke/a-confound.csv", table)
+    write_text(project.root / "figures/smoke/a-table01.csv", "condition,n,mean\net,3,3.1\ntc,0,\n")
+    write_text(project.root / "figures/smoke/a-fig06-pool-size.csv", "condition,seed,value\n")
+    page = results_page(project, PAPER, project.root / RESULTS)
+    captions = dict(re.findall(r'<section id="([^"]+)">.*?<figcaption>(.*?)</figcaption>', page, re.DOTALL))
+    assert captions["a-confound"].endswith("<p>n = 1 to 2 seeds; conditions et, tc (a-confound.csv).</p>")
+    assert captions["a-table01"].endswith("<p>n = 3; condition et (a-table01.csv).</p>")
+    assert "a-fig06-pool-size.csv" not in captions["a-fig06-pool-size"]
+
+
 def test_table_is_shown_as_a_table_whose_text_is_no_markup(page):
     shown = section(page, "a-table01")
     assert "<img" not in shown

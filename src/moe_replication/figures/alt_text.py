@@ -16,7 +16,7 @@ SENTENCE = re.compile(r"(?<=[.?])\s+(?=[A-Z(\"])")
 # Columns that name what was measured and those that hold it, the first that the CSV has with any content.
 MEASURES = ("measure", "metric", "series", "quantity", "class", "kind")
 VALUES = ("value", "mean", "usage", "fanout", "ratio")
-COUNTS = ("n", "seeds", "val_loss_n")
+COUNTS = ("n", "seeds", "val_loss_n", "runs")
 KINDS = ("source", "kind")  # columns whose entry "paper" marks the paper's own numbers
 NAMED = 4  # conditions or measures are counted, not named, above this
 
@@ -28,16 +28,33 @@ def alt_text(root: Path, scale: str, name: str) -> str:
     not there.
     """
     caption = _read(root / "workflow" / "report" / f"{name}.rst", "write the figure's caption there")
-    source = root / "figures" / scale / f"{name}.csv"
-    _read(source, f"draw it with: moe-replication figure {name} --scale {scale}")
-    data = pl.read_csv(source, infer_schema_length=None)
+    data = _table(root, scale, name)
     return f"{first_sentence(caption, scale)} {_content(data, is_table='-table' in name)}"
+
+
+def sample_text(root: Path, scale: str, name: str) -> str:
+    """How many seeds or runs of which conditions figure `name` shows, as its CSV has it; empty where it counts none."""
+    own = _own(_table(root, scale, name))
+    own = own.filter(pl.col("n").ne_missing(0)) if "n" in own.columns else own
+    return "; ".join(part for part in (_counts(own), _conditions(own)) if part) if _counts(own) else ""
 
 
 def first_sentence(caption: str, scale: str) -> str:
     """The first sentence of a caption as plain text, with its scale filled in."""
     plain = " ".join(SCALE.sub(scale, caption).replace("``", "").split())
     return SENTENCE.split(plain)[0]
+
+
+def _table(root: Path, scale: str, name: str) -> pl.DataFrame:
+    source = root / "figures" / scale / f"{name}.csv"
+    _read(source, f"draw it with: moe-replication figure {name} --scale {scale}")
+    return pl.read_csv(source, infer_schema_length=None)
+
+
+def _own(data: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are ours, not the paper's."""
+    kind = next((name for name in KINDS if name in data.columns), None)
+    return data if kind is None else data.filter(pl.col(kind).ne_missing("paper"))
 
 
 def _read(path: Path, remedy: str) -> str:
@@ -51,8 +68,7 @@ def _content(data: pl.DataFrame, *, is_table: bool) -> str:
     """What the CSV holds: conditions, seeds, the range of every measure, and how many values are the paper's."""
     if data.is_empty():
         return "This scale has nothing to show here, and the picture says so."
-    kind = next((name for name in KINDS if name in data.columns), None)
-    own = data if kind is None else data.filter(pl.col(kind).ne_missing("paper"))
+    own = _own(data)
     conditions = _conditions(own)
     parts = [_rows(data.height)] if is_table or not conditions else []
     parts += [part for part in (conditions, _counts(own), _ranges(own)) if part]
@@ -80,7 +96,7 @@ def _counts(data: pl.DataFrame) -> str:
         return f"{seeds_text(counts.to_list())} seed{'s' if counts.max() > 1 else ''}"
     stated = next((name for name in COUNTS if name in data.columns), None)
     counts = data[stated].drop_nulls().to_list() if stated else []
-    return seeds_text(counts) if counts else ""
+    return seeds_text(counts) + (" runs" if stated == "runs" else "") if counts else ""
 
 
 def _ranges(data: pl.DataFrame) -> str:

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from moe_replication.config.project import Project, read_paper
 from moe_replication.errors import BadInput
-from moe_replication.figures.alt_text import alt_text
+from moe_replication.figures.alt_text import alt_text, sample_text
 from moe_replication.figures.paper_values import read_paper_values
 from moe_replication.report.captions import caption_html
 from moe_replication.report.card import read_card
@@ -153,11 +153,13 @@ def _section(project: Project, name: str, picture: Picture | None, claims: list[
             f'<img src="{picture.address}" width="{picture.width}" height="{picture.height}"'
             f' alt="{escape(alt_text(root, scale, name))}">'
         )
+    if sample := sample_text(root, scale, name):
+        sample = f"<p>{escape(sample)} ({escape(name)}.csv).</p>"
     suffixes = project.figures[name].suffixes
     files = ", ".join(_file_link(f"figures/{scale}/{name}.{suffix}") for suffix in suffixes)
     parts = [
         f"<h3>{escape(title_of(name))}</h3>",
-        f"<figure>{shown}<figcaption>{caption_html(root, scale, name)}</figcaption></figure>",
+        f"<figure>{shown}<figcaption>{caption_html(root, scale, name)}{sample}</figcaption></figure>",
         _claims(claims),
         _values(rows, scale),
         f"<p><small>Files: {files}</small></p>",
