@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from benchmarks.plain import PlainGPT, flat_names
+
 from moe_replication.models.gpt import GPT
 from moe_replication.routing import RoutingContext
 from moe_replication.routing.update import end_step

@@ -1,14 +1,17 @@
-"""One job a module of figures: its tables and the code it imports decide whether it draws again."""
+"""One job a module of figures, or a paper's where the scale says so: its tables and the code it imports decide whether
+it draws again.
+"""
+
+from moe_replication.config.figure_jobs import figure_jobs
 
 # What the report shows of a figure; the other files lie beside it.
 FORMS = {"png": "picture", "html": "page"}
 
-for figure_module in sorted({figure.module for figure in PROJECT.figures.values()}):
-    drawn = {name: figure for name, figure in PROJECT.figures.items() if figure.module == figure_module}
+for figure_job, drawn in figure_jobs(PROJECT).items():
 
     rule:
         name:
-            f"figures_{figure_module}"
+            f"figures_{figure_job}"
         input:
             # The runs are read in any case: pictures of several versions are refused.
             sorted({f"{RESULTS}/{table}.parquet" for figure in drawn.values() for table in ("runs", *figure.tables)}),
@@ -35,12 +38,12 @@ for figure_module in sorted({figure.module for figure in PROJECT.figures.values(
                 if kind not in FORMS
             ],
         log:
-            f"{LOGS}/figures-{figure_module}.log",
+            f"{LOGS}/figures-{figure_job}.log",
         params:
             scale=SCALE,
             names=list(drawn),
             mixed=PROJECT.pool_mixed_versions,
-            code=code_version(*figure_code(figure_module)),
+            code=code_version(*sorted({file for figure in drawn.values() for file in figure_code(figure.module)})),
         message:
             f"draw {', '.join(drawn)}"
         shell:

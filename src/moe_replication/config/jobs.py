@@ -17,7 +17,7 @@ RECORD_FILES = ("run.json", "curve.parquet", "experts.parquet", "config.json", "
 
 @dataclass(frozen=True, kw_only=True)
 class RunGroup:
-    """Runs of one paper that one job takes together."""
+    """Runs of one paper and task that one job takes together."""
 
     runs: tuple[Run, ...]
 
@@ -26,7 +26,7 @@ class RunGroup:
         """Unique within the project, usable as a rule's name."""
         run, conditions = self.runs[0], self._conditions
         one = [run.condition, "seed", *(str(run.seed) for run in self.runs)]
-        words = "_".join([run.paper, *(one if len(conditions) == 1 else ["all"])])
+        words = "_".join([run.paper, *(one if len(conditions) == 1 else [run.config.task])])
         return words.replace("-", "_").replace(".", "_")
 
     @property
@@ -70,8 +70,8 @@ def training_jobs(project: Project) -> Iterator[Job]:
     """Every run in one job of the size that the scale's `job` says.
 
     Of a condition, the seeds without a current record are a job of their own, and current ones another: new data
-    or the mark of an interrupted job still reach them. A whole paper is one job whatever its records. Imported runs
-    are in no job.
+    or the mark of an interrupted job still reach them. All runs of a paper and task are one job whatever their records.
+    Imported runs are in no job.
     """
     for paper in project.papers.values():
         runs = [run for run in project.runs if run.paper == paper.name]
@@ -82,7 +82,9 @@ def training_jobs(project: Project) -> Iterator[Job]:
                     f"scale {project.scale.name}: job = paper needs one engine.world_size, {paper.name} has"
                     f" {sorted(sizes)}; use job = condition"
                 )
-            yield from (_job(project, part) for part in job_parts(project, runs))
+            for task in ("language", "vision"):
+                of_task = [run for run in runs if run.config.task == task]
+                yield from (_job(project, part) for part in job_parts(project, of_task))
             continue
         for condition in paper.conditions:
             seeds = [run for run in runs if run.condition == condition]
@@ -92,7 +94,7 @@ def training_jobs(project: Project) -> Iterator[Job]:
 
 
 def job_parts(project: Project, runs: Sequence[Run]) -> Iterator[tuple[Run, ...]]:
-    """Runs of a condition or a paper cut into what one job takes.
+    """Runs of a condition, or of a paper and task, cut into what one job takes.
 
     Imported runs are done: their files are sources, which no rule makes, so neither file times nor the workflow's
     memory of how they came about can start a job whose data or weights are not here.
@@ -105,9 +107,11 @@ def job_parts(project: Project, runs: Sequence[Run]) -> Iterator[tuple[Run, ...]
 
 def has_record(project: Project, run: Run) -> bool:
     """Whether every file of the run is there and its record is current."""
-    folder, version = project.root / run.folder, project.condition(run).version
-    current = is_current(folder / "run.json", version, training_code_version())
-    return current and all((folder / file).is_file() for file in RECORD_FILES)
+    folder = project.root / run.folder
+    # Files first: where there are none, as in a plan of hundreds of runs, their settings need not be hashed.
+    return all((folder / file).is_file() for file in RECORD_FILES) and is_current(
+        folder / "run.json", project.condition(run).version, training_code_version()
+    )
 
 
 def is_imported(project: Project, run: Run) -> bool:

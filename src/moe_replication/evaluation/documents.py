@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy.special import stdtrit
 from tokenizers import Tokenizer
 
 from moe_replication.data.shards import TokenShards
@@ -111,5 +111,5 @@ def ratio_interval(
         return ratio, None, None
     residuals_D = sums_D - ratio * counts_D
     error = math.sqrt((residuals_D**2).sum() / (documents * (documents - 1))) / counts_D.mean()
-    half = float(stats.t.ppf((1 + level) / 2, documents - 1)) * error
+    half = float(stdtrit(documents - 1, (1 + level) / 2)) * error
     return ratio, ratio - half, ratio + half
