@@ -10,6 +10,8 @@ ARGS ?=
 BUNDLE ?=
 # Where a CPU-only build of torch is offered, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu.
 TORCH_INDEX ?=
+# For make benchmark: suites, all when empty; ARGS=--quick.
+SUITES ?=
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -18,11 +20,11 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help env replicate plan test test-fast test-long lint report ui unlock clean lock
+.PHONY: help env replicate plan test test-fast test-long lint benchmark report ui unlock clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'  BUNDLE=file"
+	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'  BUNDLE=file  SUITES='layer ...'"
 
 env: $(READY) ## Create .venv from requirements.lock
 
@@ -86,7 +88,8 @@ test: lint ## Lint and run every test, the smoke scale end to end included
 	$(BIN)/pytest -m "slow and not long" --durations 10 tests/workflow
 
 test-long: $(READY) ## Run what make test leaves out: the whole workflow killed again and again, a SLURM cluster on this machine
-	$(BIN)/pytest -m long
+	MOE_DAG_KILLS=10 $(BIN)/pytest -m long
+	MOE_KILLS=51 $(BIN)/pytest tests/training/test_kills.py
 
 test-fast: $(READY) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" -n 2
@@ -96,6 +99,17 @@ lint: $(READY) ## Check style of code and workflow
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	PATH="$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+# Peers stand beside .venv, which stays as the lock file made it.
+build/peers/.ready: pyproject.toml | $(READY)
+	rm -rf build/peers
+	$(BIN)/pip install --quiet --no-deps --target build/peers \
+	  $$(sed -n 's/^bench = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
+	@touch $@
+
+benchmark: $(READY) build/peers/.ready ## Time SUITES beside their peers and rewrite docs/performance.md; ARGS=--quick for a short look
+	$(BIN)/python -m benchmarks $(SUITES) $(ARGS)
+	$(BIN)/python -m benchmarks.report
 
 unlock: $(READY) ## Free the folder after Snakemake was killed
 	@$(SNAKEMAKE) --unlock

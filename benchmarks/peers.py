@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.parity import Problem
 from moe_replication.data.archives import import_torchvision
-from moe_replication.layers import experts as our_experts
+from moe_replication.layers.experts import Experts, expert_ffn
 
 # Where `make benchmark` puts libraries that runs do not need.
 PEERS = Path(__file__).parents[1] / "build/peers"
@@ -84,12 +84,10 @@ class Candidate:
 class Ours(Candidate):
     """moe_replication.layers.experts.Experts, from a mask and gates (N, E)."""
 
-    def __init__(self, problem: Problem, backend: str | None = None) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         experts, hidden, width = problem.up_EHD.shape
-        self.module = our_experts.Experts(width, width, (experts,), (hidden,), "per_expert")
-        if backend is not None:
-            self.module.backend = backend
+        self.module = Experts(width, width, (experts,), (hidden,), "per_expert")
         self.module.up[0], self.module.down[0] = self.up_EHD, self.down_EDH
         self.mask_NE = F.one_hot(problem.expert_N, experts).bool()
 
@@ -110,7 +108,7 @@ class Loop(Candidate):
         y_ND = torch.zeros_like(self.x_ND)
         for expert, (up_HD, down_DH) in enumerate(zip(self.up_EHD.unbind(), self.down_EDH.unbind(), strict=True)):
             rows_A = (self.problem.expert_N == expert).nonzero().flatten()
-            out_AD = our_experts.expert_ffn(self.x_ND[rows_A], up_HD, down_DH)
+            out_AD = expert_ffn(self.x_ND[rows_A], up_HD, down_DH)
             y_ND = y_ND.index_add(0, rows_A, (out_AD.float() * self.gates[rows_A, None]).to(y_ND.dtype))
         return y_ND
 
@@ -179,7 +177,7 @@ class DeepSpeedExpert(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return our_experts.expert_ffn(x, self.up, self.down)
+        return expert_ffn(x, self.up, self.down)
 
 
 class DeepSpeed(Candidate):
@@ -215,7 +213,7 @@ class Dense(Candidate):
         return [self.up_HD, self.down_DH]
 
     def forward(self) -> Tensor:
-        return our_experts.expert_ffn(self.x_ND, self.up_HD, self.down_DH)
+        return expert_ffn(self.x_ND, self.up_HD, self.down_DH)
 
 
 @functools.cache
@@ -230,10 +228,7 @@ def nemotron():
 
 def available() -> tuple[dict[str, Callable[[Problem], Candidate]], dict[str, str]]:
     """Candidates by name, ours first, and why others are left out."""
-    found: dict[str, Callable[[Problem], Candidate]] = {OURS: Ours}
-    for backend in getattr(our_experts, "BACKENDS", ()):
-        found[f"{OURS}, {backend}"] = functools.partial(Ours, backend=backend)
-    found |= {LOOP: Loop, PADDED: Padded}
+    found: dict[str, Callable[[Problem], Candidate]] = {OURS: Ours, LOOP: Loop, PADDED: Padded}
     missing = dict.fromkeys(("ScatterMoE", "MegaBlocks"), "run on CUDA only")
     try:
         nemotron()
