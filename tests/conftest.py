@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from moe_replication.config import load_project
+from moe_replication.config.analysis import ANALYSIS_FILE, analysis_digest, analysis_settings
 from moe_replication.config.claims import claim_digest, load_claims
 from moe_replication.config.run import RunConfig
 from moe_replication.files import write_json, write_text
@@ -200,9 +201,10 @@ def _environment(paper: str, lock_sha256: str) -> dict:
 
 @functools.cache
 def _claims_of(paper: str) -> dict[str, str]:
-    """Digests of today's claims: nobody has edited any since."""
+    """Digests of today's claims and analysis: nobody has edited any since."""
     claims = load_claims(ROOT / "config/claims", ROOT / "workflow/schemas/claims.schema.yaml")
-    return {claim["id"]: claim_digest(claim) for claim in claims if claim["paper"] == paper}
+    digests = {claim["id"]: claim_digest(claim) for claim in claims if claim["paper"] == paper}
+    return digests | {ANALYSIS_FILE: analysis_digest(analysis_settings(ROOT))}
 
 
 def _settings(**known: object) -> dict:

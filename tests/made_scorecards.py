@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM
-from moe_replication.statistics.scorecard import sections, totals
+from moe_replication.statistics.scorecard import sections, tests_of, totals
 
 A, B = "expert-threshold", "expert-ecology"
 ORDERING = {
@@ -25,6 +25,8 @@ ORDERING = {
     "n_needed_paper": 5,
     "p": 0.0766,
     "p_corrected": 0.1532,
+    "p_paper": 0.3064,
+    "family": "table-1",
     "power": 0.423,
     "power_at": "the paper's difference",
     "detectable": 0.0672,
@@ -34,8 +36,8 @@ ORDERING = {
     "figures": ["a-fig01-loss-curves"],
 }
 UNKNOWN = dict.fromkeys(
-    ("effect", "ci_low", "ci_high", "n_needed", "n_needed_of", "n_needed_paper", "p", "p_corrected", "power",
-     "power_at", "detectable", "paper_value")
+    ("effect", "ci_low", "ci_high", "n_needed", "n_needed_of", "n_needed_paper", "p", "p_corrected", "p_paper",
+     "power", "power_at", "detectable", "paper_value")
 )  # fmt: skip
 
 
@@ -58,6 +60,7 @@ def card(*entries: dict, **changes: object) -> dict:
         "claims_edited": [],
         "totals": totals(entries),
         "sections": sections(entries),
+        "tests": tests_of(entries),
         "warnings": [],
         "trained": {A: ["et", "tc"], B: ["v1"]},
         "claims": list(entries),

@@ -32,7 +32,7 @@ def test_a_row_says_how_sure_it_is_and_links_figures_and_runs():
     cells = row.split(" | ")
     assert cells[4:6] == ["-0.0312 [-0.071, 0.0086]", "-0.049"]
     assert cells[6] == (
-        "n: 3; p: 0.0766; p corrected: 0.1532; power: 42 % at the paper's difference; "
+        "n: 3; p: 0.0766; p corrected: 0.1532; p over the paper: 0.3064; power: 42 % at the paper's difference; "
         "80 % power from: 0.0672; n for the paper's difference: 5; n needed: 7 paired seeds"
     )
     assert cells[7] == "[a-fig01-loss-curves](../../figures/smoke/a-fig01-loss-curves.png)"
@@ -83,3 +83,11 @@ def test_claims_edited_after_training_and_warnings_are_said():
     assert "- a-first changed: 2 of 9 runs were trained when it said something else." in text
     assert "- b-gone removed: 3 of 3 runs were trained under it; it is judged no more." in text
     assert "edited after" not in scorecard_text(mixed_card())
+
+
+def test_the_digest_of_the_claims_and_the_number_of_tests_are_said():
+    text = scorecard_text(mixed_card())
+    assert text.endswith(f"SHA-256 of the claims: {'ab' * 32}\n")
+    assert "Paper A, expert-threshold: 2 tests in 1 families, of which 1 settled their claim." in text
+    assert "at most 0.05 families with a false verdict are to be expected" in text
+    assert "With p corrected over all 2 tests 0 of the 1 remain." in text

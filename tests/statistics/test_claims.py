@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import polars as pl
 import pytest
 
+from moe_replication.config.analysis import analysis_settings
+from moe_replication.statistics.claims import judge
 from moe_replication.statistics.hypothesis_tests import holm
 
+ANALYSIS = analysis_settings(Path(__file__).parents[2])
 PAPER = "expert-threshold"
 TESTS = {
     "ordering": "paired_t",
@@ -183,11 +189,13 @@ def test_equivalence(verdicts):
     assert below["verdict"] == "contradicted"
 
 
-def test_equivalence_of_identical_runs_needs_enough_of_them(verdicts):
-    (three,) = verdicts(equivalence(0.1), {"et": TC, "tc": TC})
-    assert (three["verdict"], three["p"]) == ("inconclusive", 0.125)
-    (five,) = verdicts(equivalence(0.1), {"et": [3.0] * 5, "tc": [3.0] * 5})
-    assert (five["verdict"], five["p"]) == ("reproduced", 1 / 32)
+def test_equivalence_of_identical_runs_is_never_settled(verdicts):
+    """The t test has no scale, and nothing says that the next pair is as equal."""
+    for values in (TC, [3.0] * 5, [3.0] * 45):
+        (entry,) = verdicts(equivalence(0.1), {"et": values, "tc": values})
+        assert (entry["verdict"], entry["p"], entry["n_needed"]) == ("inconclusive", 1.0, None)
+    assert entry["evidence"].startswith("All differences are equal, which leaves a t test without a scale: p = 1")
+    assert "No number of paired seeds like these, all equal, would settle it" in entry["evidence"]
 
 
 def test_equal_values_say_that_their_test_cannot_reach_alpha(verdicts):
@@ -227,19 +235,59 @@ def test_at_most_from_the_other_side(verdicts):
     assert found[0]["sentence"].endswith("claimed: above -0.15.")
 
 
-def test_at_most_of_equal_differences(verdicts):
-    def entry(first, n):
-        counts = at_most(metric="dead_experts", margin=1)
-        return verdicts(counts, {"et": [first] * n, "tc": [1] * n}, metric="dead_experts")[0]
+def counts(first, second, n, **keys):
+    """What judge says of n equal pairs of counts of 16 experts."""
+    rows = [
+        {"paper": PAPER, "condition": name, "seed": seed, "experts": 16, "dead_experts": float(value)}
+        for name, value in (("et", first), ("tc", second))
+        for seed in range(n)
+    ]
+    claimed = at_most(metric="dead_experts", margin=1) | keys
+    return judge([claimed], pl.DataFrame(rows), None, "smoke", ANALYSIS)[0]
 
-    five, four = entry(1, 5), entry(0, 4)
-    assert (five["verdict"], five["p"]) == ("reproduced", 1 / 32)
-    assert (four["verdict"], four["p"], four["n_needed"]) == ("inconclusive", 1 / 16, 5)
-    assert "Cannot reach alpha = 0.05 at n = 4: smallest p 0.0625." in four["evidence"]
-    # on the margin itself, and beyond it
-    assert (entry(2, 6)["verdict"], entry(2, 6)["p"]) == ("inconclusive", 1.0)
-    assert (entry(3, 5)["verdict"], entry(3, 5)["n_needed"]) == ("inconclusive", 6)
-    assert entry(3, 6)["verdict"] == "contradicted"
+
+def test_equal_counts_are_no_equivalence_until_many_agree():
+    """One run in 16 with 16 dead experts has the mean of the margin, and does not show in (15/16)^n of samples."""
+    five = counts(0, 0, 5)
+    assert (five["verdict"], five["n_needed"], five["power"]) == ("inconclusive", 66, None)
+    # ten stakes of a tenth to ten tenths, each of which wins a fifteenth of itself a pair
+    assert five["p"] == pytest.approx(10 / sum((1 + tenth / 150) ** 5 for tenth in range(1, 11)))
+    assert five["evidence"].startswith(
+        "All differences are equal, so the exact sign-flip test stands in, with the test from the range of a count, the"
+    )
+    assert "66 paired seeds like these, all equal, would settle it as reproduced." in five["evidence"]
+    assert "Cannot reach alpha = 0.05 at n = 5: smallest p 0.0626." in five["evidence"]
+    assert [counts(0, 0, n)["verdict"] for n in (65, 66)] == ["inconclusive", "reproduced"]
+    same = {"comparison": "equivalence", "test": "tost"}
+    assert [counts(0, 0, n, **same)["verdict"] for n in (10, 39, 65, 66)] == ["inconclusive"] * 3 + ["reproduced"]
+
+
+def test_equal_counts_on_the_margin_and_beyond_it():
+    assert (counts(2, 1, 6)["verdict"], counts(2, 1, 6)["p"]) == ("inconclusive", 1.0)
+    near, far = counts(3, 1, 6), counts(16, 0, 10)
+    assert (near["verdict"], near["n_needed"]) == ("inconclusive", 89)
+    assert (far["verdict"], far["p"]) == ("contradicted", pytest.approx(0.0145, abs=1e-4))
+
+
+def test_a_contradiction_shows_the_p_for_beyond_the_margin(verdicts):
+    """0.10, 0.11, 0.12 against 0.08: t = 0.03 / (0.01 / sqrt(3)) = 5.196 with 2 degrees of freedom, p doubled."""
+    values = {"et": [3.1, 3.21, 3.32], "tc": TC}
+    for claimed in (at_most(margin=0.08), equivalence(0.08)):
+        (entry,) = verdicts(claimed, values)
+        assert (entry["verdict"], entry["p"]) == ("contradicted", pytest.approx(0.0351, abs=1e-4))
+        assert entry["evidence"].startswith("One-sided t test for a mean beyond the margin, doubled: p = 0.0351")
+    two = verdicts([at_most(margin=0.08, id=f"a-{n}") for n in range(2)], values)
+    assert [(entry["verdict"], entry["p_corrected"]) for entry in two] == [("inconclusive", 2 * two[0]["p"])] * 2
+    assert "would settle it as contradicted" in two[0]["evidence"]
+
+
+def test_p_over_the_whole_paper_stands_beside_that_of_the_family(verdicts):
+    claims = [claim(id="a-one"), claim(id="a-two", family="g"), equivalence(0.2) | {"id": "a-three", "family": "h"}]
+    entries = verdicts(claims, {"et": [2.9, 2.99, 3.08], "tc": TC})
+    assert [entry["p_corrected"] for entry in entries] == [entry["p"] for entry in entries]
+    assert [entry["p_paper"] for entry in entries] == pytest.approx(
+        holm([entry["p"] for entry in entries], [False, False, True])
+    )
 
 
 def test_runs_without_a_value_are_left_out_and_counted(verdicts):

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestIndPower
 
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.report.scorecard_words import ours
 from moe_replication.statistics.claims import judge
 from moe_replication.statistics.hypothesis_tests import holm
+from moe_replication.statistics.wording import percent
 
 ANALYSIS = analysis_settings(Path(__file__).parents[2])
 PAPER = "expert-ecology"
@@ -76,7 +81,9 @@ def test_more_dead_experts_in_one_group():
         "claimed: above zero."
     )
     assert entry["evidence"] == (
-        "Exact permutation test within data sets: p = 0.02857, Holm-corrected over 1 in family f 0.02857."
+        "Exact permutation test within data sets: p = 0.02857, Holm-corrected over 1 in family f 0.02857. "
+        f"With groups 1 sd of their runs apart (simulated), the test would pass with a chance of "
+        f"{percent(entry['power'])} (alpha = 0.05)."
     )
 
 
@@ -235,11 +242,48 @@ def test_the_scorecard_says_what_the_numbers_are():
     assert [ours(entry) for entry in entries] == ["share above 1 [0.3976, 1]", "2.5 [1.5, 3.5]"]
 
 
-def test_exact_tests_state_their_reach_and_no_power():
-    entries = verdicts([groups(), sign(conditions=["v1"])], {"v1": [9, 8, 7, 6], "line-b-0": [10, 9, 10, 10]})
-    for entry in entries:
-        assert (entry["power"], entry["power_at"], entry["detectable"]) == (None, None, None)
-        assert entry["p_minimum"] is not None
+def passing(rates, alpha=0.05):
+    """Chance that Fisher's exact test of 5 against 5 runs passes on the first group's side, by scipy."""
+    return sum(
+        stats.binom.pmf(a, 5, rates[0]) * stats.binom.pmf(b, 5, rates[1])
+        for a, b in product(range(6), repeat=2)
+        if a > b and stats.fisher_exact([[a, 5 - a], [b, 5 - b]]).pvalue < alpha
+    )
+
+
+def test_power_of_groups_is_simulated_at_a_stated_alternative():
+    """Four binomial standard errors of 400 draws are 10 points."""
+    values = {"line-b-0": [9, 1, 2, 1, 0], "v1": [0] * 5}
+    more, fewer = (verdicts(groups(test="fisher", direction=side), values)[0] for side in ("greater", "less"))
+    assert more["power"] == pytest.approx(passing((0.9, 0.1)), abs=0.1)
+    assert fewer["power"] == pytest.approx(more["power"], abs=0.1)
+    assert more["power_at"] == "90 % of one group's runs above the threshold, 10 % of the other's (simulated)"
+    assert verdicts(groups(test="fisher"), values)[0]["power"] == more["power"]
+    # a normal spread: the t test's power is near that of the permutation test
+    spread = stats.norm.ppf((np.arange(12) + 0.5) / 12)
+    (means,) = verdicts(groups(), {"line-b-0": 3 + spread, "v1": spread})
+    expected = TTestIndPower().power(1.0, 12, 0.05)
+    assert means["power"] == pytest.approx(expected, abs=0.1)
+    (equal,) = verdicts(groups(), {"line-b-0": [2] * 4, "v1": [0] * 4})
+    assert (equal["power"], equal["power_reason"]) == (None, "all values are equal, so that their spread is unknown")
+
+
+def test_power_over_conditions_counts_conditions():
+    """Three against three conditions cannot reach 5 %, whatever their runs."""
+    values = {name: [index, index + 1, index] for index, name in enumerate(FIRST[:3] + SECOND[:3])}
+    (entry,) = verdicts(groups(conditions=FIRST[:3], against=SECOND[:3]), values)
+    assert (entry["power"], entry["power_at"]) == (0.0, "groups 1 sd of their conditions apart (simulated)")
+
+
+def test_power_of_a_sign_test_is_binomial():
+    """Of ten runs nine or ten pass: 22/1024. At 90 % each, 0.9^10 + 10 * 0.1 * 0.9^9."""
+    (entry,) = verdicts(sign(conditions=["v1"]), {"v1": [9, 3] * 5})
+    assert entry["power"] == pytest.approx(0.9**10 + 0.9**9)
+    assert "With 90 % of the runs on the claimed side, the test would pass with a chance of 74 %" in entry["evidence"]
+    (over,) = verdicts(sign(conditions=["v1", *FIRST]), {name: [9] * 5 for name in ("v1", *FIRST)})
+    assert (over["power"], over["power_at"]) == (0.0, "90 % of the conditions on the claimed side")
+    for one in (entry, over):
+        assert (one["detectable"], one["power_reason"]) == (None, None)
 
 
 def test_five_runs_cannot_settle_a_sign():

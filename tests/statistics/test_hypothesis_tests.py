@@ -16,15 +16,19 @@ from moe_replication.statistics.hypothesis_tests import (
     sign_flip,
     sign_flip_minimum,
     sign_flip_note,
-    tost,
     welch_t,
 )
 from moe_replication.statistics.intervals import mean_interval
+from moe_replication.statistics.margins import within_p
 
 # Student (1908): hours of sleep gained with two drugs by the same ten patients (R's `sleep`).
 SLEEP_FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SLEEP_SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 SLEEP_DIFFERENCES = [second - first for first, second in zip(SLEEP_FIRST, SLEEP_SECOND, strict=True)]
+
+
+def tost(differences, margin):
+    return within_p({"comparison": "equivalence", "margin": margin}, differences, None)
 
 
 def test_sign_flip_by_hand():
@@ -89,9 +93,9 @@ def test_tost_by_hand():
     assert tost([1.0, 2.0, 3.0], 2.0) == pytest.approx(0.5)
 
 
-def test_tost_of_equal_differences_is_the_exact_sign_flip():
-    assert tost([0.1, 0.1, 0.1], 0.5) == 0.125
-    assert tost([0.5, 0.5], 0.5) == 1.0
+def test_tost_of_equal_differences_says_nothing():
+    """No symmetry about the margin lends it a sign-flip test: a rare large value may not have come up yet."""
+    assert tost([0.1, 0.1, 0.1], 0.5) == tost([0.0] * 50, 0.5) == tost([0.5, 0.5], 0.5) == 1.0
 
 
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=6, unique=True), st.floats(0.1, 2))
@@ -187,3 +191,10 @@ def test_holm_never_lowers_and_keeps_the_order(p_values):
     assert all(c >= p and c <= 1 for c, p in zip(corrected, p_values, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert np.all(np.diff(np.array(corrected)[order]) >= 0)
+
+
+def test_holm_keeps_tests_of_a_margin_in_the_count():
+    """0.01 stays when it has passed, so 0.02 is still tripled; 0.02 leaves, and 0.03 is doubled, not less than 0.06."""
+    assert holm([0.03, 0.01, 0.02], [False, True, False]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.03, 0.01, 0.02], [True] * 3) == pytest.approx([0.09, 0.03, 0.06])
+    assert holm([0.03, 0.01, 0.02]) == holm([0.03, 0.01, 0.02], [False] * 3) == pytest.approx([0.04, 0.03, 0.04])

@@ -18,9 +18,9 @@ def claim(comparison, **keys):
     return base | keys
 
 
-def pairs(effect, sd, n=3):
+def pairs(effect, sd, n=3, beyond=False):
     half = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
-    return Finding(n=n, effect=effect, sd=sd, low=effect - half, high=effect + half, p=0.9)
+    return Finding(n=n, effect=effect, sd=sd, low=effect - half, high=effect + half, p=0.9, beyond=beyond)
 
 
 def one_sided(room, sd, n, alpha):
@@ -37,10 +37,12 @@ def first(enough):
 
 @pytest.mark.parametrize("effect", [0.15, -0.15])
 def test_an_equivalence_beyond_its_margin_would_be_contradicted(effect):
-    """0.05 beyond the margin of 0.1 at an sd of 0.05: one-sided at 2.5 %, whatever the family."""
-    found = what_settles(claim("equivalence"), pairs(effect, 0.05), family_size=12)
-    assert found.n == first(lambda n: one_sided(0.05, 0.05, n, 0.025) >= 0.8) == 10
-    assert found.text == ("About 10 paired seeds would settle it as contradicted at this effect and sd (80 % power).")
+    """0.05 beyond the margin of 0.1 at an sd of 0.05: p is doubled, and corrected over the family."""
+    alone = what_settles(claim("equivalence"), pairs(effect, 0.05, beyond=True), family_size=1)
+    assert alone.n == first(lambda n: one_sided(0.05, 0.05, n, 0.025) >= 0.8) == 10
+    assert alone.text == ("About 10 paired seeds would settle it as contradicted at this effect and sd (80 % power).")
+    found = what_settles(claim("equivalence"), pairs(effect, 0.05, beyond=True), family_size=12)
+    assert found.n == first(lambda n: one_sided(0.05, 0.05, n, 0.025 / 12) >= 0.8) > 10
 
 
 def test_an_equivalence_within_its_margin_would_be_reproduced():
@@ -60,8 +62,9 @@ def test_on_the_margin_itself_no_number_settles_it(comparison):
 
 @pytest.mark.parametrize(("direction", "sign"), [("less", 1), ("greater", -1)])
 def test_at_most_on_both_sides_of_its_margin(direction, sign):
-    beyond = what_settles(claim("at_most", direction=direction), pairs(sign * 0.15, 0.05), family_size=12)
-    assert beyond.n == first(lambda n: one_sided(0.05, 0.05, n, 0.025) >= 0.8)
+    far = pairs(sign * 0.15, 0.05, beyond=True)
+    beyond = what_settles(claim("at_most", direction=direction), far, family_size=12)
+    assert beyond.n == first(lambda n: one_sided(0.05, 0.05, n, 0.025 / 12) >= 0.8)
     assert "as contradicted" in beyond.text
     within = what_settles(claim("at_most", direction=direction), pairs(sign * 0.05, 0.05), family_size=12)
     assert within.n == first(lambda n: one_sided(0.05, 0.05, n, 0.05 / 12) >= 0.8)
@@ -99,18 +102,28 @@ def test_no_number_of_runs_narrows_a_prediction_interval_below_the_spread():
     )
 
 
-@pytest.mark.parametrize(
-    ("comparison", "effect", "n", "verdict"),
-    [
-        ("equivalence", 0.0, 5, "reproduced"),  # 2^-5 < 5 %
-        ("at_most", 0.0, 5, "reproduced"),
-        ("equivalence", -0.2, 6, "contradicted"),  # 2 / 2^6 < 5 %
-        ("ordering", -0.2, 6, "reproduced"),
-    ],
-)
-def test_equal_values_rest_on_the_sign_flip_test(comparison, effect, n, verdict):
-    found = what_settles(claim(comparison), Finding(n=3, effect=effect, sd=0.0, p=1.0), family_size=1)
-    assert (found.n, found.text) == (n, f"{n} paired seeds like these, all equal, would settle it as {verdict}.")
+def test_equal_differences_of_an_ordering_rest_on_the_sign_flip_test():
+    found = what_settles(claim("ordering"), Finding(n=3, effect=-0.2, sd=0.0, p=1.0), family_size=1)
+    # 2 / 2^6 < 5 %
+    assert (found.n, found.text) == (6, "6 paired seeds like these, all equal, would settle it as reproduced.")
+
+
+@pytest.mark.parametrize("comparison", ["equivalence", "at_most"])
+def test_equal_values_of_other_metrics_are_never_enough(comparison):
+    found = what_settles(claim(comparison), Finding(n=3, effect=0.0, sd=0.0, p=1.0), family_size=1)
+    assert (found.n, found.of) == (None, "paired seeds")
+    assert found.text.startswith("No number of paired seeds like these, all equal, would settle it:")
+
+
+def test_counts_need_as_many_as_both_tests_do():
+    """(1 + s/15)^66 averaged over tenths of s is above 20, that of 65 is not; a single 1 among five takes more."""
+    count = claim("at_most", margin=1)
+    equal = Finding(n=5, effect=0.0, sd=0.0, p=0.8, values=(0.0,) * 5, limits=(-16, 16))
+    assert what_settles(count, equal, family_size=1).n == 66
+    spread = Finding(n=5, effect=0.2, sd=0.447, p=0.8, values=(0.0, 0.0, 0.0, 0.0, 1.0), limits=(-16, 16))
+    needed = what_settles(count, spread, family_size=1)
+    assert needed.n > 66
+    assert needed.text.startswith(f"About {needed.n} paired seeds would settle it as reproduced")
 
 
 def test_one_value_has_no_spread():

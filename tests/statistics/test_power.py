@@ -29,9 +29,11 @@ def test_power_at_no_effect_is_alpha():
     assert paired_power(0.0, 1.0, 5) == pytest.approx(0.05)
 
 
-def test_needed_n_is_the_textbook_value():
-    # effect of half an sd, 80 % power, two-sided 5 %: 34 pairs
-    assert needed_n(0.5, 1.0) == 34
+def test_needed_n_is_that_of_statsmodels_and_r():
+    """Half an sd, two-sided 5 %: 34 pairs for 80 %. At 75 % R's pwr.t.test(d=, type="paired", power=0.75) prints n =
+    29.7355 for d = 0.5 and 112.9798 for 0.25 (pastebin.com/dTaadhYz)."""
+    assert needed_n(0.5, 1.0) == math.ceil(TTestPower().solve_power(0.5, alpha=0.05, power=0.8)) == 34
+    assert [needed_n(effect, 1.0, power=0.75) for effect in (0.5, 0.25)] == [30, 113]
     assert paired_power(0.5, 1.0, 33) < 0.8 <= paired_power(0.5, 1.0, 34)
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from moe_replication.config.analysis import analysis_settings
+from moe_replication.config.analysis import ANALYSIS_FILE, analysis_digest, analysis_settings
 from moe_replication.config.claims import claim_digest, load_claims
 from moe_replication.errors import BadInput
 from moe_replication.files import sha256_json
@@ -19,7 +20,8 @@ ANALYSIS = analysis_settings(ROOT)
 REQUIRED = {
     "id", "paper", "scale", "place", "kind", "comparison", "test", "family", "verdict", "effect", "ci_low", "ci_high",
     "interval", "logarithmic", "sd", "sd_unit", "n", "n_needed", "n_needed_of", "n_needed_paper", "p", "p_corrected",
-    "power", "power_at", "power_reason", "detectable", "paper_value", "sentence", "claim", "evidence", "figures",
+    "p_paper", "power", "power_at", "power_reason", "detectable", "paper_value", "sentence", "claim", "evidence",
+    "figures",
 }  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def test_scorecard_json_has_the_agreed_shape(results, claims):
     written = write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS, "a note on the scale")
     card = json.loads((results / "scorecard.json").read_text())
     assert card == written
-    keys = {"claims_sha256", "claims_edited", "totals", "sections", "warnings", "trained", "claims"}
+    keys = {"claims_sha256", "claims_edited", "totals", "sections", "tests", "warnings", "trained", "claims"}
     assert {"scale", "scale_note", *keys} == set(card)
     assert (card["scale"], card["scale_note"], card["warnings"]) == ("smoke", "a note on the scale", [])
     assert card["claims_sha256"] == sha256_json(at_smoke(claims))
@@ -129,12 +131,29 @@ def test_a_claim_that_is_edited_after_the_runs_is_named(results, claims):
     ]
 
 
+def test_definitions_that_are_edited_after_the_runs_are_named(results, claims):
+    later = dataclasses.replace(ANALYSIS, starved_share=0.2)
+    edits = write_scorecard(results, claims, "smoke", later)["claims_edited"]
+    assert [(edit["id"], edit["change"]) for edit in edits] == [("config/analysis.yaml", "changed")] * 2
+    assert {edit["paper"] for edit in edits} == {"expert-threshold", "expert-ecology"}
+
+
+def test_tests_and_families_are_counted_by_paper(results, claims):
+    card = write_scorecard(results, at_smoke(claims), "smoke", ANALYSIS)
+    for found in card["tests"]:
+        tested = [e for e in card["claims"] if e["paper"] == found["paper"] and e["p"] is not None]
+        assert (found["tests"], found["families"]) == (len(tested), len({entry["family"] for entry in tested}))
+        assert all(entry["p_paper"] >= entry["p_corrected"] for entry in tested)
+        assert found["over_paper"] <= found["settled"] < found["tests"]
+
+
 def edits(today, registered, runs=5):
     """(id, change, runs, without) of claims {id: text} today, where (id, text, n) says what n of the runs knew."""
     claims = [{"paper": "p", "id": name, "statement": text} for name, text in today.items()]
     rows = [("p", name, claim_digest({"paper": "p", "id": name, "statement": text}), n) for name, text, n in registered]
+    rows += [(paper, ANALYSIS_FILE, analysis_digest(ANALYSIS), n) for paper, n in (("p", runs), ("q", 1))]
     table = pl.DataFrame(rows, schema=REGISTERED, orient="row")
-    found = edited(claims, pl.DataFrame({"paper": ["p"] * runs + ["q"]}), table)
+    found = edited(claims, ANALYSIS, pl.DataFrame({"paper": ["p"] * runs + ["q"]}), table)
     assert all((edit["paper"], edit["of"]) == ("p", runs) for edit in found)
     return [(edit["id"], edit["change"], edit["runs"], edit["without"]) for edit in found]
 
@@ -155,5 +174,6 @@ def test_a_claim_added_between_runs_and_one_removed():
 
 def test_another_figure_is_no_edit():
     claim = {"paper": "p", "id": "c", "statement": "s", "figures": ["a"]}
-    table = pl.DataFrame([("p", "c", claim_digest(claim), 1)], schema=REGISTERED, orient="row")
-    assert edited([claim | {"figures": ["b"]}], pl.DataFrame({"paper": ["p"]}), table) == []
+    rows = [("p", "c", claim_digest(claim), 1), ("p", ANALYSIS_FILE, analysis_digest(ANALYSIS), 1)]
+    table = pl.DataFrame(rows, schema=REGISTERED, orient="row")
+    assert edited([claim | {"figures": ["b"]}], ANALYSIS, pl.DataFrame({"paper": ["p"]}), table) == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moe_replication.config.overlays import frozen_settings, read_layer, values
 from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.files import sha256_json
 
 ANALYSIS_FILE = "config/analysis.yaml"
 
@@ -24,6 +25,9 @@ class AnalysisSettings:
     overfit_limit: float
     resamples: int
     resample_seed: int
+    power_share: float
+    power_shift: float
+    power_draws: int
     holdout_seed: int
     holdout_share: float
     ridge: float
@@ -35,3 +39,8 @@ def analysis_settings(root: Path | str) -> AnalysisSettings:
     found = values(read_layer(read_yaml(root / ANALYSIS_FILE), "ours"))
     validate(found, root / SCHEMAS / "analysis.schema.yaml", ANALYSIS_FILE)
     return frozen_settings(AnalysisSettings, found)
+
+
+def analysis_digest(settings: AnalysisSettings) -> str:
+    """12 hex digits of the values; runs register them beside the claims, since they decide metrics and verdicts."""
+    return sha256_json(asdict(settings))[:12]

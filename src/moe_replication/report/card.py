@@ -12,12 +12,13 @@ from moe_replication.report.verdicts import KINDS
 from moe_replication.statistics.claims import VERDICTS
 
 FILE = "scorecard.json"
-CARD = ("scale", "scale_note", "claims_edited", "totals", "sections", "warnings", "claims")
+CARD = ("scale", "scale_note", "claims_sha256", "claims_edited", "totals", "sections", "tests", "warnings", "claims")
 _ENTRY = (
     "id", "paper", "place", "claim", "kind", "metric", "conditions", "verdict", "sentence", "evidence", "figures",
 )  # fmt: skip
 LISTS = {
     "sections": ("kind", "paper", "totals"),
+    "tests": ("paper", "tests", "families", "settled", "over_paper"),
     "claims": _ENTRY,
     "claims_edited": ("id", "paper", "change", "runs", "without", "of"),
 }

@@ -17,6 +17,7 @@ from moe_replication.report.scorecard_words import (
     ours,
     paper_names,
     papers,
+    tests_note,
 )
 from moe_replication.report.verdicts import KINDS, verdict_words
 from moe_replication.statistics.claims import VERDICTS
@@ -66,9 +67,10 @@ def _totals(card: dict) -> str:
             rows.append(_counts("All papers", sums, of_kind))
     rows.append(_counts("All claims, of either kind", card["totals"], {}))
     head = "".join(f'<th scope="col">{badge(verdict)}</th>' for verdict in VERDICTS)
+    tests = "".join(f"<p>{escape(note)}</p>" for note in tests_note(card))
     return (
         f'<h2>Totals</h2>\n<table class="totals"><thead><tr><td></td>{head}<th scope="col">claims</th></tr></thead>'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table>"
+        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table>\n{tests}"
     )
 
 

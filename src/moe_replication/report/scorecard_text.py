@@ -15,6 +15,7 @@ from moe_replication.report.scorecard_words import (
     ours,
     paper_names,
     papers,
+    tests_note,
 )
 from moe_replication.report.verdicts import KINDS, verdict_words
 from moe_replication.statistics.claims import VERDICTS
@@ -37,6 +38,7 @@ def scorecard_text(card: dict) -> str:
         lines += [_row(_cells(card, entry)) for entry in entries_of(card, section)]
         lines.append("")
     lines += ["## How a verdict is reached", "", *(f"- {rule}" for rule in RULES)]
+    lines += ["", f"SHA-256 of the claims: {card['claims_sha256']}"]
     return "\n".join(lines) + "\n"
 
 
@@ -49,7 +51,8 @@ def _totals(card: dict) -> list[str]:
     rows.append(("All", card["totals"]))
     counts = [_row((title, *(str(totals[verdict]) for verdict in VERDICTS))) for title, totals in rows]
     head = ("Claims", *(verdict_words(verdict) for verdict in VERDICTS))
-    return [_row(head), _row(("---", *("---:" for _ in VERDICTS))), *counts, ""]
+    tests = [f"- {note}" for note in tests_note(card)]
+    return [_row(head), _row(("---", *("---:" for _ in VERDICTS))), *counts, "", *tests, ""]
 
 
 def _edits(card: dict) -> list[str]:

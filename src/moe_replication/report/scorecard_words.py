@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moe_replication.statistics.hypothesis_tests import ALPHA
 from moe_replication.statistics.wording import number, percent
 
 RULES = (
@@ -11,14 +12,18 @@ RULES = (
     "A threshold is judged like an ordering, the mean over seeds against a number, by the one-sample t "
     "test; ratios by their logarithms. A seed whose loss never comes down to its baseline's has no token "
     "ratio: it enters with the largest that it can have.",
-    "Families are the tables and figures of the papers and our own questions; p values are corrected "
-    "within a family, not over all claims.",
+    "Families are the tables and figures of the papers and our own questions; p values are corrected within a family, "
+    "so that one family in twenty may hold a false verdict. Below the totals stands how many tests and families that "
+    "are, and how many verdicts pass when p is corrected over all tests of the paper.",
     "An at_most claim (does not make worse) is reproduced when the one-sided paired t test at the margin "
-    "(Holm-corrected) places the difference on the claimed side of it; contradicted when the 95 % interval lies wholly "
-    "beyond the margin on the other side; otherwise inconclusive.",
-    "An equivalence is reproduced when two one-sided t tests (TOST, Holm-corrected) place the "
-    "difference within the margin; contradicted when the 95 % interval lies wholly beyond it; otherwise"
-    " inconclusive.",
+    "(Holm-corrected) places the difference on the claimed side of it; contradicted when twice the one-sided p for a "
+    "mean beyond the margin, likewise corrected, is below 0.05; otherwise inconclusive.",
+    "An equivalence is reproduced when two one-sided t tests (TOST, Holm-corrected) place the difference within the "
+    "margin; contradicted when twice the p for a mean beyond it, corrected, is below 0.05; otherwise inconclusive. "
+    "The p shown is that of the side on which the difference lies.",
+    "Counts of experts are skewed, and nothing is symmetric about a margin or threshold: there they must also pass a "
+    "test that assumes no shape but the range of the count, and the larger p counts. Five equal pairs are no "
+    "equivalence. An ordering's hypothesis is that conditions do not differ, which makes differences symmetric.",
     "A bound is contradicted by a single run that breaks it. Runs without a counter-example reproduce "
     "it only once the upper end of the two-sided 95 % Clopper-Pearson interval of the rate of breaking runs is below "
     "the margin; until then it is inconclusive, however clean the runs look.",
@@ -32,18 +37,19 @@ RULES = (
     "conditions its p cannot go below 2/2^n. Where a claim compares single conditions, runs decide.",
     "The interval beside a difference between groups is a percentile bootstrap over whole conditions, within data sets "
     "and groups (over runs where each group is one condition). It describes and decides nothing.",
-    "Power is the chance, at this n, that the claim's t test would pass were the named difference the true one: the "
+    "Power is the chance, at this n, that the claim's test would pass were the named difference the true one: the "
     "paper's where the claim gives one, no difference for an equivalence or at_most claim without one, else the "
     "observed effect, where power restates p. The paper's difference is of the paper's scale; at a smaller one the "
     "true difference may be another, and one in epochs is taken as the same part of our horizon. Power takes the sd "
     "of the runs as exact, though that of three seeds is a rough guess, and alpha over the size of the family, Holm's "
-    "first step: once others of the family have passed, power is higher. Exact tests, bounds and the paper's cells "
-    "have none.",
+    "first step: once others of the family have passed, power is higher. For counts at a margin or threshold runs are "
+    "drawn from those seen; sign tests and groups state an alternative of their own (config/analysis.yaml), bounds "
+    "the chance of a counter-example at the margin's rate. The paper's cells test no hypothesis and have none.",
     "80 % power from: the smallest true difference or distance from the threshold, for ratios the smallest factor, "
     "that would be found with a chance of at least 80 % at this n, sd and corrected alpha.",
     "n needed stands beside inconclusive claims: how many runs, paired seeds or conditions in all would settle the "
     "claim were what was seen so far the truth. For t tests it is n with 80 % power at the observed effect, sd and "
-    "corrected alpha; beyond a margin, n at which the 95 % interval clears it with a chance of 80 %; for the paper's "
+    "corrected alpha, of counts at a margin or threshold not less than their range asks for; for the paper's "
     "cells the first n whose prediction interval clears the margin, and none where single runs are spread too wide; "
     "for exact tests what was observed is repeated, seeds or, where those cannot help, conditions. n for the paper's "
     "difference is n with 80 % power at that.",
@@ -107,7 +113,7 @@ def papers(entry: dict) -> str:
 def certainty(entry: dict) -> dict[str, str]:
     """How sure the verdict is, what is known of it: n, p raw and corrected, power, and what would settle it."""
     found = {"n": str(entry["n"])} if entry["n"] else {}
-    for name, key in (("p", "p"), ("p corrected", "p_corrected")):
+    for name, key in (("p", "p"), ("p corrected", "p_corrected"), ("p over the paper", "p_paper")):
         if entry[key] is not None:
             found[name] = number(entry[key])
     if entry["power"] is not None:
@@ -130,6 +136,19 @@ def edits_note(card: dict, where: str) -> str:
     """How many claims were edited after training and `where` they are listed; empty where none was."""
     count = len(card["claims_edited"])
     return f"{count} claim{'s were' if count > 1 else ' was'} edited after runs were trained; {where}." if count else ""
+
+
+def tests_note(card: dict) -> list[str]:
+    """By paper: tests and families behind the verdicts, false ones to expect, and what is left over all tests."""
+    names = paper_names(card)
+    return [
+        f"{names[found['paper']]}: {found['tests']} tests in {found['families']} families, of which {found['settled']} "
+        f"settled their claim. At {ALPHA:g} a family at most {number(ALPHA * found['families'])} families with a false "
+        f"verdict are to be expected. With p corrected over all {found['tests']} tests {found['over_paper']} of the "
+        f"{found['settled']} remain."
+        for found in card["tests"]
+        if found["tests"]
+    ]
 
 
 def notes(card: dict) -> list[str]:

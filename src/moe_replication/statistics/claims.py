@@ -8,11 +8,11 @@ ordering: reproduced when the 95 % t interval of the paired difference (first mi
     Four conditions compare two differences: (first - second) - (third - fourth), over seeds that have all four.
 threshold: a mean against a number, judged like an ordering by the one-sample t test; `logarithmic` takes logarithms
     first, for ratios.
-equivalence: reproduced when the TOST p at the margin, Holm-corrected, is below 0.05; contradicted when the
-    95 % interval lies wholly beyond the margin (not corrected); else inconclusive.
+equivalence: reproduced when the TOST p at the margin, Holm-corrected, is below 0.05; contradicted when twice the
+    one-sided p for a mean beyond the margin (a 95 % interval wholly beyond it), Holm-corrected, is; else inconclusive.
 at_most: first minus second lies below +margin (direction less) or above -margin (greater). Reproduced when the
-    one-sided paired t test at the margin has a Holm-corrected p below 0.05; contradicted when the 95 % interval lies
-    wholly beyond the margin on the other side (not corrected); else inconclusive.
+    one-sided paired t test at the margin has a Holm-corrected p below 0.05; contradicted when twice the p for a mean
+    beyond the margin, Holm-corrected, is; else inconclusive.
 bound: contradicted when any run breaks the bound; reproduced when none does and the upper end of the two-sided 95 %
     Clopper-Pearson interval of the rate of breaking runs is below the margin; else inconclusive.
 value, difference: the paper's single number against our 95 % prediction interval for one new run (or pair);
@@ -28,15 +28,22 @@ sign: the runs of all conditions, pooled, above or below `threshold`; judged lik
     and over the conditions' medians, what lies on the threshold dropped.
 groups and sign are tested over runs alone where each side is one condition.
 
-One run or pair is inconclusive, except that one run can break a bound. Values that are all equal leave an
-interval without width; then ordering, equivalence and at_most rest on the exact sign-flip test, value and difference
-on the range of the runs, which holds a new one with 95 % only from n = 39. A test whose smallest p at these n, times
-the size of the family, is not below 0.05 says so where it is inconclusive.
+An ordering's hypothesis is that the conditions do not differ, under which a seed's values may change places and the
+difference is symmetric about zero, whatever its shape. No such symmetry holds about a threshold or margin, and counts
+are skewed: there counts of experts must pass the t test and, from their range alone, the test of bounded.py; the larger
+p counts (margins.py). p of an equivalence or at_most is that of the side of the margin on which the effect lies; such a
+claim stays in the count of its family when it has passed, since one of its two hypotheses is true in any case.
 
-What is inconclusive says what would settle it, were what was seen so far the truth (needed.py). Claims that a t test
-decides carry its power at this n and sd and at alpha divided by the size of the family, were the paper's difference the
-true one (where the claim gives none: no difference for equivalence and at_most, else the observed effect), the smallest
-detectable difference, and n for the paper's (claim_power.py). These take no part in the verdict.
+One run or pair is inconclusive, except that one run can break a bound. Values that are all equal leave an interval
+without width and a t test without a scale: an ordering rests on the exact sign-flip test then, a count beside a
+threshold or margin on its range, other metrics there are inconclusive, and value and difference rest on the range of
+the runs, which holds a new one with 95 % only from n = 39. A test whose smallest p at these n, times the size of the
+family, is not below 0.05 says so where it is inconclusive.
+
+What is inconclusive says what would settle it, were what was seen so far the truth (needed.py). Power is that of the
+claim's test at this n and at alpha divided by the size of the family, at the paper's difference where the claim gives
+one and at a stated alternative else (claim_power.py). p_paper is corrected over all tests of the paper, not only the
+family's. None of these takes part in the verdict.
 """
 
 from __future__ import annotations
@@ -50,8 +57,9 @@ from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.statistics.claim_power import ClaimPower, claim_power
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.findings import measure
-from moe_replication.statistics.hypothesis_tests import ALPHA, holm, sign_flip_minimum
-from moe_replication.statistics.needed import RANGE_N, side, to_margin, what_settles
+from moe_replication.statistics.hypothesis_tests import ALPHA, holm
+from moe_replication.statistics.margins import AT_MARGIN
+from moe_replication.statistics.needed import RANGE_N, side, what_settles
 from moe_replication.statistics.wording import evidence, sentence
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "untestable", "not_run")
@@ -75,17 +83,22 @@ def judge(
     """One entry of scorecard.json per claim, in order; `runs` and `curves` as collected there."""
     findings = [measure(claim, runs, curves, analysis) if scale in claim["scales"] else None for claim in claims]
     families: dict[tuple[str, str], list[int]] = defaultdict(list)
+    papers: dict[str, list[int]] = defaultdict(list)
     for index, (claim, finding) in enumerate(zip(claims, findings, strict=True)):
         if finding is not None and finding.p is not None:
             families[claim["paper"], claim["family"]].append(index)
-    corrected: dict[int, tuple[float, int]] = {}
-    for members in families.values():
-        for index, p_value in zip(members, holm([findings[i].p for i in members]), strict=True):
-            corrected[index] = (p_value, len(members))
-    return [
-        _entry(claim, finding, scale, *corrected.get(index, (None, 1)))
-        for index, (claim, finding) in enumerate(zip(claims, findings, strict=True))
-    ]
+            papers[claim["paper"]].append(index)
+    kept = [claim["comparison"] in AT_MARGIN for claim in claims]
+    in_family, in_paper = ({}, {})
+    for groups, corrected in ((families, in_family), (papers, in_paper)):
+        for members in groups.values():
+            p_values = holm([findings[i].p for i in members], [kept[i] for i in members])
+            corrected.update((index, (p, len(members))) for index, p in zip(members, p_values, strict=True))
+    entries = []
+    for index, (claim, finding) in enumerate(zip(claims, findings, strict=True)):
+        p_paper, _ = in_paper.get(index, (None, 0))
+        entries.append(_entry(claim, finding, scale, analysis, *in_family.get(index, (None, 1)), p_paper))
+    return entries
 
 
 def decide(claim: dict, finding: Finding, p_corrected: float | None) -> str:
@@ -102,8 +115,8 @@ def decide(claim: dict, finding: Finding, p_corrected: float | None) -> str:
         return "inconclusive"
     if claim["comparison"] in ("ordering", "threshold"):
         return _decide_side(claim, finding, p_corrected)
-    if claim["comparison"] in ("equivalence", "at_most"):
-        return _decide_at_margin(claim, finding, p_corrected)
+    if claim["comparison"] in AT_MARGIN:
+        return _decide_at_margin(finding, p_corrected)
     return _decide_cell(claim, finding)
 
 
@@ -113,16 +126,10 @@ def _decide_side(claim: dict, finding: Finding, p_corrected: float) -> str:
     return "inconclusive"
 
 
-def _decide_at_margin(claim: dict, finding: Finding, p_corrected: float) -> str:
+def _decide_at_margin(finding: Finding, p_corrected: float) -> str:
     if p_corrected < ALPHA:
-        return "reproduced"
-    margin = claim["margin"]
-    if not finding.sd:
-        beyond = to_margin(claim, finding.effect) < 0 and sign_flip_minimum(finding.n) < ALPHA
-    else:
-        above, below = finding.low > margin, finding.high < -margin
-        beyond = {None: above or below, "less": above, "greater": below}[claim.get("direction")]
-    return "contradicted" if beyond else "inconclusive"
+        return "contradicted" if finding.beyond else "reproduced"
+    return "inconclusive"
 
 
 def _decide_cell(claim: dict, finding: Finding) -> str:
@@ -137,12 +144,20 @@ def _decide_cell(claim: dict, finding: Finding) -> str:
     return "contradicted" if low > furthest or high < nearest else "inconclusive"
 
 
-def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float | None, family_size: int) -> dict:
+def _entry(
+    claim: dict,
+    finding: Finding | None,
+    scale: str,
+    analysis: AnalysisSettings,
+    p_corrected: float | None,
+    family_size: int,
+    p_paper: float | None,
+) -> dict:
     if finding is None:
         verdict, finding, power = "untestable", Finding(), ClaimPower(reason="not judged at this scale")
     else:
         verdict = decide(claim, finding, p_corrected)
-        power = claim_power(claim, finding, ALPHA / family_size, scale)
+        power = claim_power(claim, finding, ALPHA / family_size, scale, analysis)
     needed = what_settles(claim, finding, family_size) if verdict == "inconclusive" else None
     return {
         "id": claim["id"],
@@ -175,6 +190,7 @@ def _entry(claim: dict, finding: Finding | None, scale: str, p_corrected: float 
         "n_needed_paper": power.needed_paper,
         "p": finding.p,
         "p_corrected": p_corrected,
+        "p_paper": p_paper,
         "family": claim.get("family"),
         "p_sign_flip": finding.p_sign_flip,
         "p_minimum": finding.p_minimum,

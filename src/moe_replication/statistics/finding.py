@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from moe_replication.statistics.bounded import Range
+
 # Of each data set, the values of the first and of the second group, one list a condition.
 Conditions = list[tuple[list[list[float]], list[list[float]]]]
 
@@ -21,6 +23,8 @@ class Finding:
     interval: what low and high are the ends of. paper_difference: the paper's, epochs as the same part of our horizon.
     p_minimum: the smallest p of the exact test shown (of the sign-flip test beside an ordering). reach: the smallest p
     that the test behind the verdict can have with `units`; None where it has no such limit.
+    beyond: the effect lies beyond the margin, and p is that of the test for it. values: differences, or distances from
+    the threshold, that a margin or threshold is held against; limits: the range that they cannot leave, of counts.
     unpaired: runs without a partner of their seed. valueless: runs of the conditions without a value of the metric.
     """
 
@@ -37,6 +41,9 @@ class Finding:
     p_minimum: float | None = None
     reach: float | None = None
     units: str = ""
+    beyond: bool = False
+    values: tuple[float, ...] = ()
+    limits: Range | None = None
     note: str = ""
     unpaired: int = 0
     valueless: int = 0

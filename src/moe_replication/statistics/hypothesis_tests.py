@@ -50,22 +50,6 @@ def paired_t(differences: Sequence[float]) -> float:
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def tost(differences: Sequence[float], margin: float) -> float:
-    """p of two one-sided paired t tests, small when the mean lies within +-margin (Schuirmann, 1987).
-
-    Differences that are all equal leave the t test without a scale; the exact one-sided sign-flip p, 2^-n, is
-    returned then if they lie within the margin, else 1. Needs n >= 2 and margin > 0.
-    """
-    differences = np.asarray(differences, dtype=np.float64)
-    if len(differences) < 2 or margin <= 0:
-        raise ValueError(f"tost needs n >= 2 and margin > 0, got n = {len(differences)}, margin = {margin}")
-    if np.all(differences == differences[0]):
-        return 2.0 ** -len(differences) if abs(differences[0]) < margin else 1.0
-    above_low = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
-    below_high = stats.ttest_1samp(differences, margin, alternative="less").pvalue
-    return float(max(above_low, below_high))
-
-
 def welch_t(first: Sequence[float], second: Sequence[float]) -> float:
     """Two-sided p of Welch's t test on independent samples; each needs two values, one of them values that differ."""
     sides = mean_interval(first), mean_interval(second)
@@ -100,10 +84,15 @@ def _splits(total: int, size: int) -> np.ndarray:
     return np.array(list(combinations(range(total), size)), dtype=np.intp)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979), in the order given: the running maximum of (m - rank) * p."""
-    corrected, running = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+def holm(p_values: Sequence[float], kept: Sequence[bool] | None = None) -> list[float]:
+    """Holm's step-down correction (1979), in the order given: the running maximum of (left to test) * p.
+
+    kept: tests that stay in the count once they have passed, since one of their two hypotheses, within or beyond a
+    margin, is true in any case (the logical restriction of Shaffer, 1986).
+    """
+    corrected, running, left = [0.0] * len(p_values), 0.0, len(p_values)
+    for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
+        running = max(running, min(1.0, left * p_values[index]))
         corrected[index] = running
+        left -= not (kept and kept[index])
     return corrected

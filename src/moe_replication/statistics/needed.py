@@ -1,6 +1,7 @@
 """What would settle an inconclusive claim, were what was seen so far the truth: effect, sd and shares as they are.
 
-Test by test: tests at alpha over the size of the family with 80 % power, intervals where their ends fall for certain.
+Test by test: tests at alpha over the size of the family with 80 % power, those of counts from their range and intervals
+where they fall for certain.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.hypothesis_tests import ALPHA, sign_flip_minimum
+from moe_replication.statistics.margins import AT_MARGIN, needed_by_range, room
 from moe_replication.statistics.power import (
     MAX_N,
     needed_n,
@@ -49,8 +51,10 @@ def what_settles(claim: dict, finding: Finding, family_size: int) -> Needed:
         return Needed(n=None, of=of, text="One value has no spread: run at least two seeds.")
     if comparison in ("value", "difference"):
         return _cell(claim, finding, of)
-    if comparison in ("ordering", "threshold"):
+    if comparison == "ordering":
         return _ordering(claim, finding, of, alpha)
+    if comparison == "threshold":
+        return _threshold(claim, finding, of, alpha)
     return _at_margin(claim, finding, of, alpha)
 
 
@@ -59,34 +63,54 @@ def side(claim: dict, distance: float) -> str:
     return "reproduced" if (distance < 0) == (claim["direction"] == "less") else "contradicted"
 
 
-def to_margin(claim: dict, effect: float) -> float:
-    """How far the effect lies from the margin of an equivalence or at_most, on the claimed side if positive."""
-    if claim["comparison"] == "equivalence":
-        return claim["margin"] - abs(effect)
-    return claim["margin"] + (-effect if claim["direction"] == "less" else effect)
-
-
 def _ordering(claim: dict, finding: Finding, of: str, alpha: float) -> Needed:
-    distance = finding.effect if finding.distance is None else finding.distance
+    verdict = side(claim, finding.effect)
     if not finding.sd:
-        return _equal(_flips(alpha) if distance else None, of, side(claim, distance))
-    return _by_power(needed_n(distance, finding.sd, alpha), of, side(claim, distance))
+        return _equal(_flips(alpha) if finding.effect else None, of, verdict)
+    return _by_power(needed_n(finding.effect, finding.sd, alpha), of, verdict)
+
+
+def _threshold(claim: dict, finding: Finding, of: str, alpha: float) -> Needed:
+    verdict = side(claim, finding.distance)
+    if not finding.sd:
+        return _equal_beside(claim, finding, of, verdict, alpha)
+    return _by_power(_both(needed_n(finding.distance, finding.sd, alpha), claim, finding, alpha), of, verdict)
 
 
 def _at_margin(claim: dict, finding: Finding, of: str, alpha: float) -> Needed:
-    """Within the margin the test itself, beyond it the uncorrected 95 % interval."""
-    room = to_margin(claim, finding.effect)
-    verdict = "reproduced" if room > 0 else "contradicted"
+    """By the test for the side of the margin that the effect lies on."""
+    distance = float(room(claim, finding.effect))
+    verdict = "reproduced" if distance > 0 else "contradicted"
     if not finding.sd:
-        # Within it the p of equal values is 2^-n, half the sign-flip test's.
-        return _equal(_flips(2 * alpha if room > 0 else ALPHA) if room else None, of, verdict)
-    if room <= 0:
-        needed = needed_n_one_sided(-room, finding.sd, ALPHA / 2)
+        return _equal_beside(claim, finding, of, verdict, alpha)
+    if finding.beyond:
+        needed = needed_n_one_sided(-distance, finding.sd, alpha / 2)
     elif claim["comparison"] == "equivalence":
         needed = needed_n_equivalence(finding.effect, finding.sd, claim["margin"], alpha)
     else:
-        needed = needed_n_one_sided(room, finding.sd, alpha)
-    return _by_power(needed, of, verdict)
+        needed = needed_n_one_sided(distance, finding.sd, alpha)
+    return _by_power(_both(needed, claim, finding, alpha), of, verdict)
+
+
+def _both(by_t: int | None, claim: dict, finding: Finding, alpha: float) -> int | None:
+    """The n of both tests that a count must pass; that of the t test for other metrics."""
+    if finding.limits is None or by_t is None:
+        return by_t
+    by_range = _by_range(claim, finding, alpha)
+    return None if by_range is None else max(by_t, by_range)
+
+
+def _by_range(claim: dict, finding: Finding, alpha: float) -> int | None:
+    return needed_by_range(claim, finding.values, finding.limits, alpha, finding.beyond)
+
+
+def _equal_beside(claim: dict, finding: Finding, of: str, verdict: str, alpha: float) -> Needed:
+    if finding.limits is None:
+        text = f"No number of {of} like these, all equal, would settle it: without a spread a t test has no scale."
+        return Needed(n=None, of=of, text=text)
+    one_sided = claim["comparison"] in AT_MARGIN and not finding.beyond
+    needed = _by_range(claim, finding, alpha)
+    return _equal(needed and max(needed, _flips(2 * alpha if one_sided else alpha)), of, verdict)
 
 
 def _cell(claim: dict, finding: Finding, of: str) -> Needed:

@@ -54,7 +54,7 @@ def needed_n(effect: float, sd: float, alpha: float = ALPHA, power: float = POWE
     """Smallest n at which the paired t test reaches the power; None above 10,000 (or at effect 0)."""
     if effect == 0:
         return None
-    return _smallest_n(lambda n: paired_power(effect, sd, n, alpha) >= power)
+    return smallest_n(lambda n: paired_power(effect, sd, n, alpha) >= power)
 
 
 def needed_n_one_sided(room: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
@@ -62,7 +62,7 @@ def needed_n_one_sided(room: float, sd: float, alpha: float = ALPHA, power: floa
     or less."""
     if room <= 0:
         return None
-    return _smallest_n(lambda n: one_sided_power(room, sd, n, alpha) >= power)
+    return smallest_n(lambda n: one_sided_power(room, sd, n, alpha) >= power)
 
 
 def equivalence_power(difference: float, sd: float, margin: float, n: int, alpha: float = ALPHA) -> float:
@@ -87,7 +87,7 @@ def needed_n_equivalence(
     """Smallest n at which TOST reaches the power; None above 10,000 or outside the margin."""
     if abs(difference) >= margin:
         return None
-    return _smallest_n(lambda n: equivalence_power(difference, sd, margin, n, alpha) >= power)
+    return smallest_n(lambda n: equivalence_power(difference, sd, margin, n, alpha) >= power)
 
 
 def needed_n_bound(margin: float, level: float = 0.95) -> int:
@@ -99,7 +99,7 @@ def needed_n_prediction(distance: float, sd: float, margin: float) -> int | None
     """Smallest n at which the 95 % prediction interval of a mean at this distance from a number lies wholly within the
     margin of it, or wholly beyond; None above 10,000: the interval never gets narrower than +-1.96 sd."""
     room = abs(abs(distance) - margin)
-    return _smallest_n(lambda n: stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd * math.sqrt(1 + 1 / n) < room)
+    return smallest_n(lambda n: stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd * math.sqrt(1 + 1 / n) < room)
 
 
 def _shift(difference: float, sd: float, n: int) -> float:
@@ -107,8 +107,8 @@ def _shift(difference: float, sd: float, n: int) -> float:
     return max(-LARGE_SHIFT, min(LARGE_SHIFT, difference / sd * math.sqrt(n)))
 
 
-def _smallest_n(enough: Callable[[int], bool]) -> int | None:
-    """Bisection over 2..10,000; `enough` never turns false again as n grows."""
+def smallest_n(enough: Callable[[int], bool]) -> int | None:
+    """The first n of 2..10,000 that is enough, by bisection; `enough` never turns false again as n grows."""
     if not enough(MAX_N):
         return None
     low, high = 1, MAX_N

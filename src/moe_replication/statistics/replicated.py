@@ -79,14 +79,14 @@ def _smallest_fold(passes: Callable[[int, Callable], bool]) -> int | None:
     fold = next((fold for fold in range(2, MAX_FOLD + 1) if passes(fold, _normal_p)), None)
     if fold is None:
         return None
-    while fold > 2 and passes(fold - 1, _fold_p):
+    while fold > 2 and passes(fold - 1, p_of_folds):
         fold -= 1
-    return next((fold for fold in range(fold, MAX_FOLD + 1) if passes(fold, _fold_p)), None)
+    return next((fold for fold in range(fold, MAX_FOLD + 1) if passes(fold, p_of_folds)), None)
 
 
-def _fold_p(strata: Strata, fold: int, test: Callable) -> float:
+def p_of_folds(strata: Strata, fold: int, test: Callable, most: int = MAX_CELLS) -> float:
     """Two-sided p of the strata `fold` times over: exact, or by the normal approximation where that takes long."""
-    if table_cells(strata, fold) > MAX_CELLS:
+    if table_cells(strata, fold) > most:
         return _normal_p(strata, fold, test)
     return test([(list(first) * fold, list(second) * fold) for first, second in strata]).p
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.config.analysis import ANALYSIS_FILE, AnalysisSettings, analysis_digest
 from moe_replication.config.claims import claim_digest
 from moe_replication.files import sha256_json, write_json
 from moe_replication.statistics.claims import PAPER_CELL, SAME_CLAIM, VERDICTS, judge
 from moe_replication.statistics.collect import REGISTERED, read_parquet, read_runs
 from moe_replication.statistics.derived import with_derived
+from moe_replication.statistics.hypothesis_tests import ALPHA
 
 
 def write_scorecard(
@@ -27,7 +28,7 @@ def write_scorecard(
     runs = with_derived(read_runs(results / "runs.parquet"), curves, experts, probes, analysis)
     registered = read_parquet(results / "registered-claims.parquet", tuple(REGISTERED))
     card = scorecard(claims, runs, curves, scale, analysis, scale_note) | {
-        "claims_edited": edited(claims, runs, registered)
+        "claims_edited": edited(claims, analysis, runs, registered)
     }
     write_json(results / "scorecard.json", card)
     return card
@@ -43,7 +44,8 @@ def scorecard(
 ) -> dict:
     """What scorecard.json says of the runs; `warnings` names papers whose runs come from several versions.
 
-    `totals` counts all verdicts, `sections` those of one paper and kind; `trained` lists conditions with runs.
+    `totals` counts all verdicts, `sections` those of one paper and kind, `tests` the tests behind them;
+    `trained` lists conditions with runs.
     """
     mixed = runs.filter("mixed_versions")["paper"].unique().sort().to_list()
     judged = judge(claims, runs, curves, scale, analysis)
@@ -54,6 +56,7 @@ def scorecard(
         "claims_edited": [],
         "totals": totals(judged),
         "sections": sections(judged),
+        "tests": tests_of(judged),
         "warnings": [
             f"{paper}: runs of several versions are pooled; see mixed_versions in runs.parquet" for paper in mixed
         ],
@@ -65,8 +68,10 @@ def scorecard(
     }
 
 
-def edited(claims: Sequence[dict], runs: pl.DataFrame, registered: pl.DataFrame) -> list[dict]:
-    """Claims that are not what all of a paper's `of` runs were trained under: changed, added or removed since.
+def edited(
+    claims: Sequence[dict], analysis: AnalysisSettings, runs: pl.DataFrame, registered: pl.DataFrame
+) -> list[dict]:
+    """What is not as all of a paper's `of` runs were trained under, claims and the analysis' definitions.
 
     changed: `runs` knew it otherwise. added: `runs` did not know it. added and changed: `runs` knew it otherwise,
     `without` further ones did not know it. removed: `runs` knew it.
@@ -75,11 +80,12 @@ def edited(claims: Sequence[dict], runs: pl.DataFrame, registered: pl.DataFrame)
     knew: dict[tuple[str, str], Counter] = {}
     for paper, claim, digest, count in registered.select(tuple(REGISTERED)).iter_rows():
         knew.setdefault((paper, claim), Counter())[digest] += count
+    today = {(claim["paper"], claim["id"]): claim_digest(claim) for claim in claims}
+    today |= {(paper, ANALYSIS_FILE): analysis_digest(analysis) for paper in sizes}
     found = []
-    for claim in claims:
-        place = claim["paper"], claim["id"]
+    for place, digest in today.items():
         digests = knew.pop(place, Counter())
-        without, otherwise = sizes[claim["paper"]] - digests.total(), digests.total() - digests[claim_digest(claim)]
+        without, otherwise = sizes[place[0]] - digests.total(), digests.total() - digests[digest]
         if otherwise:
             found.append((*place, "added and changed" if without else "changed", otherwise, without))
         elif without:
@@ -89,6 +95,25 @@ def edited(claims: Sequence[dict], runs: pl.DataFrame, registered: pl.DataFrame)
         {"id": name, "paper": paper, "change": change, "runs": count, "without": without, "of": sizes[paper]}
         for paper, name, change, count, without in found
     ]
+
+
+def tests_of(entries: Sequence[dict]) -> list[dict]:
+    """By paper: how many tests in how many families, how many settled their claim, and how many of those would have
+    with p corrected over all tests of the paper."""
+    found = []
+    for paper in dict.fromkeys(entry["paper"] for entry in entries):
+        tested = [entry for entry in entries if entry["paper"] == paper and entry["p"] is not None]
+        settled = [entry for entry in tested if entry["verdict"] in ("reproduced", "contradicted")]
+        found.append(
+            {
+                "paper": paper,
+                "tests": len(tested),
+                "families": len({entry["family"] for entry in tested}),
+                "settled": len(settled),
+                "over_paper": sum(entry["p_paper"] < ALPHA for entry in settled),
+            }
+        )
+    return found
 
 
 def totals(entries: Sequence[dict]) -> dict[str, int]:

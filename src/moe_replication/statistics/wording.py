@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moe_replication.statistics.claim_power import NO_DIFFERENCE, OBSERVED, PAPER_ELSEWHERE, ClaimPower
+from moe_replication.statistics.claim_power import NO_DIFFERENCE, NO_TEST, OBSERVED, PAPER_ELSEWHERE, ClaimPower
 from moe_replication.statistics.hypothesis_tests import ALPHA
 from moe_replication.statistics.power import MAX_N
 
@@ -59,11 +59,8 @@ def evidence(
     """Tests, corrections, what would settle it where it is inconclusive, power, and where the margin comes from."""
     parts = []
     if finding.p is not None:
-        test = TESTS[claim["test"]]
-        if finding.sd == 0:
-            test = "All differences are equal, so the exact sign-flip test stands in"
         parts.append(
-            f"{test}: p = {number(finding.p)}, "
+            f"{_test(claim, finding)}: p = {number(finding.p)}, "
             f"Holm-corrected over {family_size} in family {claim['family']} {number(p_corrected)}."
         )
     if finding.p_sign_flip is not None:
@@ -78,6 +75,8 @@ def evidence(
         parts.append(_papers(claim, finding, power))
     if power.power is not None:
         parts += _power(claim, finding, power, family_size)
+    elif power.reason == NO_TEST:
+        parts.append(f"{power.reason[0].upper()}{power.reason[1:]}.")
     if finding.unpaired:
         parts.append(f"Left out for want of a partner with the same seed: {finding.unpaired} run(s).")
     if finding.valueless:
@@ -85,6 +84,17 @@ def evidence(
     if "margin" in claim:
         parts.append(f"Margin {number(claim['margin'])} ({claim['margin_origin']}).")
     return " ".join(parts)
+
+
+def _test(claim: dict, finding: Finding) -> str:
+    """The test behind p, and what stands in for it where it has no scale or says too little."""
+    name = "One-sided t test for a mean beyond the margin, doubled" if finding.beyond else TESTS[claim["test"]]
+    if finding.sd == 0:
+        flips = claim["comparison"] == "ordering" or finding.limits is not None
+        what = "differences" if unit(claim) == "paired seed" else "values"
+        instead = "so the exact sign-flip test stands in" if flips else "which leaves a t test without a scale"
+        name = f"All {what} are equal, {instead}"
+    return name if finding.limits is None else f"{name}, with the test from the range of a count, the larger"
 
 
 def _limit(finding: Finding, family_size: int) -> list[str]:
@@ -101,18 +111,25 @@ def _papers(claim: dict, finding: Finding, power: ClaimPower) -> str:
     value = number(claim["paper_value"])
     if "paper_epochs" in claim:
         value += f" of its {number(claim['paper_epochs'])} epochs, {number(finding.paper_difference)} of ours"
-    if power.at == PAPER_ELSEWHERE:
-        return f"The paper's difference is {value}, at the paper's scale; here it may be another."
-    return f"The paper's difference is {value}."
+    what = "value" if claim["comparison"] == "threshold" else "difference"
+    if PAPER_ELSEWHERE in (power.at or ""):
+        return f"The paper's {what} is {value}, at the paper's scale; here it may be another."
+    return f"The paper's {what} is {value}."
 
 
 def _power(claim: dict, finding: Finding, power: ClaimPower, family_size: int) -> list[str]:
     """Power at this n and sd, n for the paper's difference, and the smallest difference that would have been found."""
     alpha = f"alpha = {ALPHA:g}" + (f"/{family_size}" if family_size > 1 else "")
-    chance = f"{_chance(power.power, family_size)} ({_count(claim, finding)}, {alpha}, taking this sd as exact)"
-    if power.at == NO_DIFFERENCE:
+    if claim["comparison"] == "bound":
+        return [f"At {power.at}, {_count(claim, finding)} would break it with a chance of {percent(power.power)}."]
+    chance = _chance(power.power, family_size)
+    if claim["comparison"] in ("groups", "sign"):
+        return [f"With {power.at}, the test would pass with a chance of {chance} ({alpha})."]
+    spread = "drawn from those seen" if finding.limits else "taking this sd as exact"
+    chance = f"{chance} ({_count(claim, finding)}, {alpha}, {spread})"
+    if power.at.startswith(NO_DIFFERENCE):
         found = f"Were there no difference at all, the test would pass with a chance of {chance}."
-    elif power.at == OBSERVED:
+    elif power.at.startswith(OBSERVED):
         found = f"Were the observed effect the true one, the chance to find it would be {chance}; this restates p."
     else:
         needed = _for_paper(claim, power, family_size)
@@ -150,7 +167,7 @@ def _count(claim: dict, finding: Finding) -> str:
 
 def unit(claim: dict) -> str:
     """What the n of a claim counts that is judged by values, one by one or in pairs."""
-    return "run" if claim["comparison"] in ("value", "threshold") else "paired seed"
+    return "run" if claim["comparison"] in ("value", "threshold", "bound") else "paired seed"
 
 
 def _estimate(claim: dict, finding: Finding) -> str:

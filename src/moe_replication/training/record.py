@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from moe_replication.config.analysis import ANALYSIS_FILE, analysis_digest, analysis_settings
 from moe_replication.config.claims import claim_digest
 from moe_replication.config.fingerprint import lock_version, training_code_version
 from moe_replication.config.project import Condition, Project, Run
@@ -69,8 +70,9 @@ def run_record(run: Run, condition: Condition, key: str, task: Task, metrics: di
 
 
 def claim_digests(project: Project, paper: str) -> dict[str, str]:
-    """Claim -> digest of its text, of a paper's claims as they stand now."""
-    return {claim["id"]: claim_digest(claim) for claim in project.claims if claim["paper"] == paper}
+    """Claim -> digest of its text, of a paper's claims as they stand now, and that of the analysis' definitions."""
+    claims = {claim["id"]: claim_digest(claim) for claim in project.claims if claim["paper"] == paper}
+    return claims | {ANALYSIS_FILE: analysis_digest(analysis_settings(project.root))}
 
 
 def environment(root: Path, engine: Engine) -> dict:
