@@ -8,16 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 import yaml
 
+from made_tokens import write_made_tokens
 from moe_replication.config import load_project
 from moe_replication.config.needs import data_path
-from moe_replication.data.shard_writer import write_manifest, write_split
-from moe_replication.data.tokenizer import load_tokenizer, train_tokenizer
 from moe_replication.planning.plan import make_plan
+from training_on_ranks import ranks_command
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -40,7 +38,28 @@ SIZES = {
         "engine": {"zero_stage": 1},
     },
 }
+# 49M parameters; two processes share the optimiser state and gather the logits of every layer.
+SHARED = "ec-batch"
+SIZES_OF_RANKS = {
+    SHARED: {
+        "model": {"layers": 3, "width": 512, "heads": 8, "kv_heads": 8},
+        "training": {"batch_size": 8, "micro_batch_size": 4},
+        "engine": {"zero_stage": 1, "world_size": 2},
+    }
+}
 STEPS, LENGTH, VOCABULARY = 2, 256, 8192
+# A rank of the command that tells its own largest resident set in kB; unlike wait4's it counts no other process.
+RANK = """
+import atexit, os, sys
+from pathlib import Path
+def tell():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    Path("peak-" + os.environ["RANK"]).write_text(peak)
+atexit.register(tell)
+from moe_replication.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +74,15 @@ def project(tmp_path_factory) -> Path:
     section = scale["papers"]["expert-threshold"]
     section["set"]["data"] |= {"sequence_length": LENGTH, "vocab_size": VOCABULARY}
     section["set"]["engine"]["precision"] = "float32"
-    section |= {"conditions": list(SIZES), "conditions_set": {}}
-    for condition, sizes in SIZES.items():
+    all_sizes = SIZES | SIZES_OF_RANKS
+    section |= {"conditions": list(all_sizes), "conditions_set": {}}
+    for condition, sizes in all_sizes.items():
         own = {"tokens": STEPS * LENGTH * sizes["training"]["batch_size"]}
         section["conditions_set"][condition] = sizes | {"training": sizes["training"] | own}
     path.write_text(yaml.safe_dump(scale), encoding="utf-8")
     (run,) = load_project(root, {"scale": "smoke", "conditions": ["et"]}).runs
-    _write_tokens(root / data_path("data", run.config))
+    write_made_tokens(root / data_path("data", run.config))
     return root
-
-
-def _write_tokens(folder: Path) -> None:
-    generator = np.random.default_rng(0)
-    words = ["".join(generator.choice(list("abcdefgh"), 5)) for _ in range(300)]
-    texts = [" ".join(generator.choice(words, 400)) for _ in range(60)]
-    frame = pl.DataFrame(
-        {"doc_id": [f"{i:04d}" for i in range(60)], "text": texts, "domain": "prose", "package": "made"}
-    )
-    trained = train_tokenizer(folder / "tokenizer.json", [frame], vocab_size=512, sample_megabytes=0.1)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    parts = {"train": frame.head(56), "validation": frame.tail(4)}
-    splits = {
-        name: write_split(folder, name, [part], tokenizer, max_tokens=None, shard_tokens=10**6)
-        for name, part in parts.items()
-    }
-    write_manifest(folder, splits, vocab_size=512, tokenizer=trained)
 
 
 def peak_of_training(root: Path, condition: str) -> int:
@@ -105,3 +108,18 @@ def test_plan_is_within_15_percent_of_the_peak(project, condition):
     )
     print(report)
     assert row.memory.total == pytest.approx(measured, rel=TOLERANCE), report
+
+
+def test_plan_of_one_of_two_processes_is_within_15_percent_of_its_peak(project):
+    (row,) = make_plan(load_project(project, {"scale": "smoke", "conditions": [SHARED]})).conditions
+    folder = f"results/smoke/runs/expert-threshold/{SHARED}/seed-0"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (project / "log").open("w") as log:
+        command = ranks_command(2, RANK, "train", folder)
+        code = subprocess.run(command, cwd=project, env=environment, stdout=log, stderr=log, check=False).returncode
+    assert code == 0, (project / "log").read_text()[-3000:]
+    for rank in range(2):
+        measured = int((project / f"peak-{rank}").read_text()) * 1024
+        report = f"rank {rank}: planned {row.memory.total / 1e9:.3f} GB, measured {measured / 1e9:.3f} GB"
+        print(report, f"({row.memory.phase})")
+        assert row.memory.total == pytest.approx(measured, rel=TOLERANCE), report

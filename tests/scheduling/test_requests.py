@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
 import pytest
 
 from moe_replication.config import load_project
+from moe_replication.errors import BadInput
 from moe_replication.files import write_json
-from moe_replication.scheduling.requests import JobRequests
+from moe_replication.scheduling.requests import JobRequests, threads_of_all
 from moe_replication.scheduling.settings import scheduling_settings
 from scratch_project import ROOT
 
@@ -68,3 +70,27 @@ def test_the_plan_of_other_settings_is_not_taken(tmp_path):
     path = tmp_path / "results/smoke/planned.json"
     path.write_text(path.read_text(encoding="utf-8").replace(found._key(), "another"), encoding="utf-8")
     assert found.of(found.project.runs[:1]).mem_mb < 10_000
+
+
+def test_without_torch_and_without_a_plan_nothing_is_asked_for_in_silence(tmp_path, monkeypatch):
+    """0 MB would be a request of its own: all memory of a node, or a job that dies at once."""
+    found = requests(tmp_path, "smoke")
+    (tmp_path / "results/smoke/planned.json").unlink()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"torch is not installed .* 'train' there too, or copy results/smoke/planned"):
+        found.resource(found.project.runs[:1], "mem_mb")(None)
+
+
+def test_without_torch_a_kept_plan_suffices(tmp_path, monkeypatch):
+    found = requests(tmp_path, "smoke")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert found.resource(found.project.runs[:1], "mem_mb")(None) > 1000
+
+
+def test_a_job_that_takes_every_core_knows_how_many_there_are(monkeypatch):
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    assert threads_of_all(64, ROOT) == 64
+    assert threads_of_all(None, ROOT) == scheduling_settings(ROOT).requests.all_cpus
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
+    assert threads_of_all(64, ROOT) == 8
+    assert threads_of_all(4, ROOT) == 4

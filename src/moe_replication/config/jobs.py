@@ -88,8 +88,9 @@ def training_jobs(project: Project) -> Iterator[Job]:
             continue
         for condition in paper.conditions:
             seeds = [run for run in runs if run.condition == condition]
-            current = [run for run in seeds if has_record(project, run)]
-            for group in ([run for run in seeds if run not in current], current):
+            current = {run.seed for run in seeds if has_record(project, run)}
+            for is_there in (False, True):
+                group = [run for run in seeds if (run.seed in current) is is_there]
                 yield from (_job(project, part) for part in job_parts(project, group))
 
 

@@ -1,4 +1,4 @@
-"""Python files as syntax trees, each parsed once a process: versions of code and imports of figures read the same ones."""
+"""Python files as syntax trees, each parsed once a process: for versions of code and for the imports of figures."""
 
 from __future__ import annotations
 

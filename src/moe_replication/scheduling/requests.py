@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class JobRequests:
         """A function of the wildcards for Snakemake; 0 asks for nothing."""
 
         def ask(wildcards: object) -> int:
-            return getattr(self.of(runs), name) if self.needed() and self._planned else 0
+            return getattr(self.of(runs), name) if self.needed() else 0
 
         return ask
 
@@ -63,12 +64,17 @@ class JobRequests:
 
     @functools.cached_property
     def _planned(self) -> dict[tuple[str, str], dict]:
-        """The plan by (paper, condition), kept in results/ for the jobs that a cluster starts; empty without torch."""
+        """The plan by (paper, condition), kept in results/ for jobs that a cluster starts; BadInput without torch."""
         path, key = self.project.root / "results" / self.project.scale.name / "planned.json", self._key()
         kept = self._kept(path, key)
         if kept is None:
             if importlib.util.find_spec("torch") is None:
-                return {}
+                # 0 MB would be granted as all of a node, or as next to nothing.
+                raise BadInput(
+                    "what jobs ask for cannot be planned: torch is not installed where Snakemake runs; install the"
+                    f" extra 'train' there too, or copy {path.relative_to(self.project.root)} of the same settings"
+                    " from a machine that has it"
+                )
             from moe_replication.planning.plan import make_plan, plan_json
 
             kept = plan_json(make_plan(self.project))["conditions"]
@@ -91,6 +97,14 @@ class JobRequests:
         versions = [c.version for paper in self.project.papers.values() for c in paper.conditions.values()]
         planning = sha256_file(self.project.root / "config/planning.yaml")
         return sha256_json([versions, planning, code_version(*_PLAN_CODE)])
+
+
+def threads_of_all(cores: int | None, root: Path) -> int:
+    """Threads of a job that takes every core: the workflow's, within a job those it was given, and of a cluster, where
+    Snakemake counts none, what config/scheduling.yaml says."""
+    if cores is None:
+        return scheduling_settings(root).requests.all_cpus
+    return min(cores, int(os.environ.get("SLURM_CPUS_ON_NODE", cores)))
 
 
 def _is_planned(row: object) -> bool:

@@ -21,7 +21,7 @@ class LeaseSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestSettings:
-    """From planned to requested memory and time."""
+    """From planned to requested memory and time, and the CPUs of a job that takes all of a machine."""
 
     process_gb: float
     gpu_process_gb: float
@@ -30,6 +30,7 @@ class RequestSettings:
     runtime_factor: float
     start_minutes: int
     longest_minutes: int
+    all_cpus: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
