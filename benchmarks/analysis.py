@@ -37,7 +37,7 @@ def run(quick: bool) -> list[dict]:
 
 
 def _rows(case: str, steps: dict[str, Callable[[], object]], rounds: int, runs: int) -> list[dict]:
-    seconds = timing.in_turn(steps, rounds)
+    seconds = timing.in_turn(steps, rounds, warm_up=min(1, rounds - 1))
     found = [results.row("analysis", case, name, times, runs=runs) for name, times in seconds.items()]
     return sorted(found, key=lambda row: -row["seconds"])
 

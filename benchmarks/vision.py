@@ -10,7 +10,7 @@ CONDITION = "v1"
 def run(quick: bool) -> list[dict]:
     """Rows of the whole step and of its parts."""
     deterministic()
-    timed = timed_training(CONDITION, 0.0)
+    timed = timed_training(CONDITION, 0.25)
     count = timed.trainer.run.config.training.log_every
     rounds = []
     for _ in range(3 if quick else 6):
