@@ -19,8 +19,8 @@ from moe_replication.config.analysis import analysis_settings
 from moe_replication.files import write_json
 from moe_replication.statistics.collect import collect
 from moe_replication.statistics.compare import write_comparisons
-from scratch_project import ROOT
 
+ROOT = Path(__file__).parents[1]
 # Conditions of the made-up records (tests/conftest.py) that the smoke scale knows too: 20 of them by 50 seeds.
 CONDITIONS = (
     "dense", "tc", "tc-aux", "tc-loss-free", "ec-sequence", "ec-batch", "et",
@@ -28,6 +28,7 @@ CONDITIONS = (
     "v6", "v6-no-balance", "v7-e1.0", "v8-32-experts", "l1",
 )  # fmt: skip
 WRITERS, RUNS_A_WRITER = 16, 10
+PLAN = ("--workflow-profile", "workflow/profiles/default", "--cores", "2", "--dry-run", "--quiet", "rules")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,16 +86,17 @@ def written(root: Path) -> pl.DataFrame:
     return pl.read_parquet(root / "results/smoke/runs.parquet")
 
 
+def run_arguments(runs: int) -> tuple[str, ...]:
+    """Settings of so many runs of one condition of each paper, at the papers' own scale, where each is a job."""
+    return "scale=paper", "conditions=[dense,v1]", f"seeds={list(range(runs // 2))}".replace(" ", "")
+
+
 def dry_run(root: Path, runs: int) -> Planned:
-    """Plan so many runs of two conditions, one of each paper, at the papers' own scale, where each is a job."""
+    """Plan so many runs in a process that counts its calls."""
     script = "import load.counted; load.counted.main()"
-    config = ("scale=paper", "conditions=[dense,v1]", f"seeds={list(range(runs // 2))}".replace(" ", ""))
-    arguments = ("--workflow-profile", "workflow/profiles/default", "--cores", "2", "--dry-run", "--quiet", "rules")
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{root / 'src'}"}
-    result = subprocess.run(
-        [sys.executable, "-c", script, *arguments, "--config", *config],
-        cwd=root, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    command = [sys.executable, "-c", script, *PLAN, "--config", *run_arguments(runs)]
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     jobs = re.search(r"^total +(\d+)$", result.stdout, re.MULTILINE)
     calls = re.search(r"^calls (\d+) seconds ([\d.]+)$", result.stdout, re.MULTILINE)
     return Planned(runs=runs, jobs=int(jobs[1]), calls=int(calls[1]), seconds=float(calls[2]))
