@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def test_claims_edited_after_training_are_said_at_once():
     said = "1 claim was edited after runs were trained; the scorecard names them."
     assert said in opening(project, mixed_card(claims_edited=[edit]), Path("results/smoke"))
     assert "edited" not in opening(project, mixed_card(), Path("results/smoke"))
+
+
+@pytest.mark.parametrize(("conditions", "letters"), [(["tc", "v1"], "ab"), (["v1"], "b")])
+def test_figures_that_a_page_asks_for_are_those_of_the_papers_that_run(conditions, letters):
+    project = load_project(ROOT, {"scale": "smoke", "conditions": conditions})
+    page = opening(project, judged(), Path("results/smoke"))
+    script = html.unescape(re.search(r'<style onload="([^"]+)">', page)[1])
+    pages = {letter: f"results/smoke/pages/results-paper-{letter}.html" for letter in letters}
+    assert f"const pages = {json.dumps(pages)};" in script
 
 
 def test_first_link_opens_the_scorecard_and_folders_open_their_list():

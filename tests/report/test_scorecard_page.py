@@ -207,6 +207,7 @@ def test_inside_the_report_links_are_text_and_filters_work(chromium):
     assert chromium.run(SHOWN) == ["b-first"]
     assert chromium.run("document.querySelectorAll(\"a:not([href^='#'])\").length") == 0
     assert chromium.run("document.getElementById('b-first').textContent.includes('b-dead-vs-e')") is True
+    assert chromium.run("document.querySelectorAll('button.link:not([disabled])').length") == 0
     assert "pictures are under Figures" in chromium.run("document.getElementById('inside').innerText")
     type_words(chromium, "nowhere")
     assert chromium.run(COUNT) == "0 of 6 claims shown"

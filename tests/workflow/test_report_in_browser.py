@@ -143,6 +143,20 @@ def test_scorecards_filters_work_inside_the_report(report):
 
 
 @pytest.mark.parametrize("letter", ["a", "b"])
+def test_figure_of_a_claim_opens_its_section_of_the_results(report, letter):
+    report.run("document.querySelector('#sections a').click()")
+    report.wait_for("document.querySelector('iframe')")
+    report.wait_for("document.querySelectorAll('button.link:not([disabled])').length > 40", frame=True)
+    find = f"[...document.querySelectorAll('button.link')].findLast((found) => found.textContent[0] === '{letter}')"
+    name = report.run(f"{find}.textContent", frame=True)
+    report.run(f"{find}.click()", frame=True)
+    report.wait_for(f"document.querySelector('section:target')?.id === {json.dumps(name)}", frame=True)
+    report.wait_for("document.readyState === 'complete'", frame=True)
+    assert -1 <= report.run("document.querySelector('section:target').getBoundingClientRect().top", frame=True) < 900
+    assert report.errors == []
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
 def test_results_page_shows_every_picture_and_describes_it(chromium, results, letter):
     chromium.open((results / f"pages/results-paper-{letter}.html").as_uri())
     pictures = chromium.run(

@@ -21,6 +21,15 @@ CONTENTS = {
     "checklist": "what conferences ask of an empirical paper, answered from the records",
     "tables": "one row a run, for further analysis",
 }
+# A page of the report is a data: address in a frame; a fragment behind it leads to the section of that id.
+LISTENER = """
+const pages = PAGES;
+window.onmessage = ({ data, source }) => {
+  const path = pages[data?.figure?.[0]];
+  source?.postMessage({ letters: Object.keys(pages) }, "*");
+  if (path) app.setView({ content: "html", contentPath: `${results[path].data_uri}#${data.figure}`, resultPath: path });
+};
+"""
 
 
 def opening(project: Project, card: dict, results: Path) -> str:
@@ -41,7 +50,8 @@ def opening(project: Project, card: dict, results: Path) -> str:
     warnings = "".join(f"<p><strong>{escape(text)}</strong></p>" for text in notes if text)
     guide = f"<p><strong>How to read this report</strong></p><ol>{_guide(of_papers, results)}</ol>"
     return (
-        f'<style>{BADGES}</style>\n<div id="verdicts"><p><strong>Verdicts at scale {escape(card["scale"])}</strong></p>'
+        f'<style onload="{escape(_listener(of_papers, results))}">{BADGES}</style>\n'
+        f'<div id="verdicts"><p><strong>Verdicts at scale {escape(card["scale"])}</strong></p>'
         f"<p>{totals}</p>{warnings}\n{table(head, rows, range(1, len(head)))}</div>\n"
         f'<div id="sections">{guide}</div>\n'
     )
@@ -64,3 +74,12 @@ def _show(path: str) -> str:
     """A call of the report's script that shows a page."""
     place = json.dumps(path)
     return f'app.setView({{content: "html", contentPath: results[{place}].data_uri, resultPath: {place}}})'
+
+
+def _listener(of_papers: dict[str, str], results: Path) -> str:
+    """Script of the report, whose frames can only send messages: shows the figure that one names.
+
+    Any message is answered with the letters of the papers, whose figures' names start with them.
+    """
+    pages = {letter: page_file(results, f"results-paper-{letter}").as_posix() for letter in of_papers.values()}
+    return LISTENER.replace("PAGES", json.dumps(pages))

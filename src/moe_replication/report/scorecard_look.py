@@ -35,6 +35,9 @@ table.totals tbody .kind th { font-weight: bold; }
 #filters label { align-items: center; display: inline-flex; gap: .35rem; }
 #filters :is(select, input, button) { font: inherit; }
 #filters input[type=search] { width: 14rem; }
+button.link { background: none; border: 0; color: LinkText; cursor: pointer; font: inherit; padding: 0; }
+button.link { text-align: left; text-decoration: underline; }
+button.link:disabled { color: inherit; cursor: auto; text-decoration: none; }
 #count { display: block; font-weight: 600; margin-top: .4rem; }
 [hidden] { display: none !important; }
 @media screen and (min-width: 60rem) {
@@ -124,8 +127,21 @@ function writeAddress() {
   filterRows();
 }
 
+// A figure's link inside Snakemake's report: its first view, which listens, shows the figure's section of the results.
+function figureButton(link) {
+  const name = link.dataset.figure;
+  const button = Object.assign(document.createElement("button"), {
+    type: "button", className: "link", disabled: true, textContent: link.textContent,
+    onclick: () => parent.postMessage({ figure: name }, "*"),
+  });
+  addEventListener("message", ({ data }) => { button.disabled = !data.letters?.includes(name[0]); });
+  link.replaceWith(button);
+}
+
 // Inside Snakemake's report the page has no folder that its links could start from.
 if (!["file:", "http:", "https:"].includes(location.protocol)) {
+  document.querySelectorAll("a[data-figure]").forEach(figureButton);
+  parent.postMessage({ figure: null }, "*");
   for (const link of document.querySelectorAll("a:not([href^='#'])")) link.replaceWith(...link.childNodes);
   document.getElementById("inside").hidden = false;
 }

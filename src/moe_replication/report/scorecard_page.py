@@ -28,8 +28,8 @@ LABELS = ("", "", "Finding", "", "", "Figures and runs")
 # Pooled claims name dozens of conditions; longer lists start folded.
 OPEN_LIST = 3
 INSIDE = (
-    "Inside the report, pictures are under Figures and, by paper, under Results in the menu; "
-    "a claim's runs are beside it on disk, in results/{scale}/runs/."
+    "Inside the report, pictures are under Figures and, by paper, under Results in the menu, where a claim's figure "
+    "leads; its runs are beside the report on disk, in results/{scale}/runs/."
 )
 
 
@@ -157,14 +157,15 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def _list(what: str, targets: dict[str, str | None]) -> str:
-    items = "".join(f"<li>{_link(name, place)}</li>" for name, place in targets.items())
+    items = "".join(f"<li>{_link(what, name, place)}</li>" for name, place in targets.items())
     if len(targets) <= OPEN_LIST:
         return f"<ul>{items}</ul>"
     return f"<details><summary>{len(targets)} {what}s</summary><ul>{items}</ul></details>"
 
 
-def _link(name: str, place: str | None) -> str:
-    return f"{escape(name)} (no run)" if place is None else f'<a href="{escape(place)}">{escape(name)}</a>'
+def _link(what: str, name: str, place: str | None) -> str:
+    mark = f' data-figure="{escape(name)}"' if what == "figure" else ""
+    return f"{escape(name)} (no run)" if place is None else f'<a href="{escape(place)}"{mark}>{escape(name)}</a>'
 
 
 def _permalink(name: str) -> str:
