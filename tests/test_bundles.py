@@ -39,6 +39,15 @@ def other_code(project: Project) -> None:
         write_json(path, read_json(path) | {"training_code": "0123456789ab"})
 
 
+def test_what_is_no_part_of_the_record_changes_no_byte_of_a_bundle(project, tmp_path):
+    exported(project, tmp_path / "a.tar.gz")
+    for run in project.runs:
+        for name in ("deepspeed.json", "attempts.log", "log.txt"):
+            (project.root / run.folder / name).write_text("{}", encoding="utf-8")
+    exported(project, tmp_path / "b.tar.gz")
+    assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
+
+
 def test_bundle_lists_every_file_with_its_hash_and_counts(project, tmp_path):
     manifest = exported(project, tmp_path / "a.tar.gz")
     with tarfile.open(tmp_path / "a.tar.gz") as archive:

@@ -38,14 +38,17 @@ sys.exit(run_ranks([sys.executable, "-c", *sys.argv[2:]], Place(first=0, local=r
 def copy_for_ranks(
     project: Path, root: Path, ranks: int, conditions: tuple[str, ...], engine: dict | None = None, **training: object
 ) -> Path:
-    """A copy of a project whose smoke scale trains these conditions for 20 steps on `ranks` processes."""
+    """A copy of a project whose smoke scale trains these conditions for 20 steps on `ranks` processes.
+
+    In float32: a CPU that multiplies bfloat16 would train in it, and the last digits would hide a fault.
+    """
     shutil.copytree(project, root)
     path = root / "config/scales/smoke.yaml"
     scale = yaml.safe_load(path.read_text(encoding="utf-8"))
     paper = scale["papers"]["expert-threshold"]
     paper["conditions"] = list(conditions)
     paper["set"]["training"] |= {"tokens": 20480, "micro_batch_size": BATCH // ranks} | training
-    paper["set"]["engine"] |= {"world_size": ranks} | (engine or {})
+    paper["set"]["engine"] |= {"world_size": ranks, "precision": "float32"} | (engine or {})
     path.write_text(yaml.safe_dump(scale), encoding="utf-8")
     return root
 
@@ -82,6 +85,16 @@ def states_of_ranks(root: Path, condition: str, ranks: int) -> list[list[dict[st
     """Routing states of every layer, by rank."""
     folder = root / run_folder(condition)
     return [torch.load(folder / f"routing-{rank}.pt", weights_only=True) for rank in range(ranks)]
+
+
+def check_same_states(root: Path, condition: str, ranks: int) -> None:
+    """Thresholds and biases moved, and are the same bits on all ranks."""
+    first, *others = states_of_ranks(root, condition, ranks)
+    moved = "bias_E" if condition == "tc-loss-free" else "cutoff_E"
+    assert condition.startswith("tc-aux") or all(layer[moved].any() for layer in first), condition
+    for other in others:
+        for mine, theirs in zip(first, other, strict=True):
+            assert all(torch.equal(mine[name], theirs[name]) for name in mine), condition
 
 
 def largest_difference(one: pl.DataFrame, many: pl.DataFrame, columns: tuple[str, ...]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Two collectives over data-parallel ranks; the identity on one process."""
+"""Collectives over data-parallel ranks; the identity on one process."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def gather_rows(rows_NE: Tensor) -> Tensor:
     parts = [torch.empty_like(rows_NE) for _ in range(world_size())]
     dist.all_gather(parts, rows_NE.contiguous())
     return torch.cat(parts)
+
+
+def first_over_ranks(text: str | None) -> str | None:
+    """The text of the first rank that has one; every rank gets the same."""
+    if world_size() == 1:
+        return text
+    texts: list[str | None] = [None] * world_size()
+    dist.all_gather_object(texts, text)
+    return next((found for found in texts if found is not None), None)

@@ -111,8 +111,9 @@ class Engine:
                 " use stage 1 or 2, or engine.precision = float32"
             )
         start_distributed(config.engine.world_size)
+        self.settings = deepspeed_config(config, self.dtype)
         self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
-            model=model, optimizer=make_optimizer(model, config), config=deepspeed_config(config, self.dtype)
+            model=model, optimizer=make_optimizer(model, config), config=self.settings
         )
         self.device = self.deepspeed.device
 

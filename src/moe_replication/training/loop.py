@@ -13,7 +13,7 @@ from moe_replication.config.fingerprint import run_key, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Condition, Project, Run
 from moe_replication.config.safety import safety_settings
-from moe_replication.distributed import mean_over_ranks, rank
+from moe_replication.distributed import first_over_ranks, mean_over_ranks, rank
 from moe_replication.errors import Stopped, TrainingDiverged
 from moe_replication.files import write_json
 from moe_replication.progress import TrainingProgress
@@ -97,6 +97,8 @@ def _fit_and_record(project: Project, condition: Condition, trainer: Trainer, at
     # Asked for before hours are spent: what cannot be found out should fail in the first second.
     surroundings = record.environment(project.root, trainer.engine) | {"claims": trainer.claims}
     (folder / "run.json").unlink(missing_ok=True)
+    if rank() == 0:
+        write_json(folder / "deepspeed.json", trainer.engine.settings)
     trainer.fit()
     if rank() == 0:
         write_json(folder / "environment.json", surroundings)
@@ -290,7 +292,7 @@ class Trainer:
         if not mean_over_ranks((~finite).float()).item():
             return
         what = describe_fault(losses, self.gradients, self.task.model, lambda i: self.task.loss(batches[i], step))
-        raise self._diverged(what, step)
+        raise self._diverged(first_over_ranks(what), step)
 
     def _diverged(self, what: str, step: int) -> TrainingDiverged:
         return TrainingDiverged(

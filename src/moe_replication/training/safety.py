@@ -42,17 +42,20 @@ class GradientWatch:
         self._largest[name] = largest if seen is None else torch.maximum(seen, largest)
 
 
-def describe_fault(losses: Tensor, gradients: GradientWatch, model: nn.Module, forward: Callable[[int], object]) -> str:
+def describe_fault(
+    losses: Tensor, gradients: GradientWatch, model: nn.Module, forward: Callable[[int], object]
+) -> str | None:
     """What was no number in a step: the loss and the layer where it begins, or the parameter of the gradient.
 
-    `forward` repeats one of the step's passes; every rank must call this, as pools and balance span them.
+    None where the fault is another rank's. `forward` repeats one of the step's passes; every rank must call this, as
+    pools and balance span them.
     """
     bad = int((~torch.isfinite(losses)).float().argmax())
     where = first_bad_layer(model, lambda: forward(bad))
     if not torch.isfinite(losses[bad]):
         return f"loss is {losses[bad].item()}, first wrong is {where}"
     name = gradients.first_bad()
-    return f"the gradient of {name} is not finite" if name else "another process's loss or gradient is not finite"
+    return f"the gradient of {name} is not finite" if name else None
 
 
 @torch.no_grad()
