@@ -8,18 +8,23 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moe_replication import cli
 from moe_replication.errors import BadInput
 
+ROOT = Path(__file__).parents[1]
+PAPERS = ("expert-threshold", "expert-ecology")
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1"))
 # What hardly any setting or record may hold.
 POISON = (None, {}, [], {"a": 1}, [[]], "", " ", "\x07", "a\nb", "../../x", "1e3", True, -1, 0, 3.0, 1e300,
@@ -56,11 +61,16 @@ class Change:
         return tree
 
 
+# Every ledger of this process, with its suite.
+LEDGERS: list[tuple[str, Ledger]] = []
+
+
 class Ledger:
     """The distinct cases of a test and what came of each: the message that refused it, None where it did no harm."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, str | None] = {}
+        LEDGERS.append((Path(os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]).stem, self))
 
     def note(self, case: object, message: str | None) -> None:
         self.outcomes[str(case)] = message
@@ -152,6 +162,42 @@ def command(root: Path, *arguments: str) -> str | None:
     assert code == 2, message
     _check(message, root, before)
     return message
+
+
+def small_project(root: Path) -> Path:
+    """config/ and the schemas, the smoke scale with two conditions a paper, no claims."""
+    shutil.copytree(ROOT / "config", root / "config")
+    shutil.copytree(ROOT / "workflow/schemas", root / "workflow/schemas")
+    for path in (root / "config/claims").iterdir():
+        path.unlink()
+    scale = plain(root / "config/scales/smoke.yaml")
+    for paper, conditions in zip(PAPERS, (["tc", "et"], ["v1", "l1"]), strict=True):
+        scale["papers"][paper] |= {"conditions": conditions}
+        scale["papers"][paper].pop("conditions_set", None)
+    (root / "config/scales/smoke.yaml").write_text(yaml.safe_dump(scale, sort_keys=False), encoding="utf-8")
+    return root
+
+
+def plain(path: Path) -> object:
+    """A YAML file without shared parts."""
+    return json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
+    """`read` after each of `count` changes to a YAML file, which is restored."""
+    content, tree, ledger = path.read_bytes(), plain(path), Ledger()
+
+    @drawn(count)
+    @given(changes(tree))
+    def check(change):
+        path.write_text(yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper), encoding="utf-8")
+        ledger.note(change, read())
+
+    try:
+        check()
+    finally:
+        path.write_bytes(content)
+    return ledger
 
 
 def files_below(root: Path) -> dict[str, tuple | None]:

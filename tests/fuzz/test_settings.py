@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,64 +9,34 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import Ledger, changes, command, damaged, damages, drawn, outcome
+from fuzzing import PAPERS, Ledger, command, damaged, damages, drawn, fuzz_tree, outcome, plain, small_project
 from moe_replication.config import load_project
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.config.core import core_settings
 from moe_replication.config.data_sets import used_data_sets
 from moe_replication.config.overrides import parse_overrides
 from moe_replication.config.probe import probe_settings
+from moe_replication.config.safety import safety_settings
+from moe_replication.figures.paper_values import read_paper_values
+from moe_replication.scheduling.settings import scheduling_settings
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 SMALL = {"scale": "smoke", "tracking": {"enabled": False}}
 # Says that config/ was read whole: the command's own complaint comes after it.
 READ = "compare one two three: give two conditions"
-PAPERS = ("expert-threshold", "expert-ecology")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """config/ and the schemas, the smoke scale with two conditions a paper, no claims."""
-    root = tmp_path_factory.mktemp("settings")
-    shutil.copytree(ROOT / "config", root / "config")
-    shutil.copytree(ROOT / "workflow/schemas", root / "workflow/schemas")
-    for path in (root / "config/claims").iterdir():
-        path.unlink()
-    scale = plain(root / "config/scales/smoke.yaml")
-    for paper, conditions in zip(PAPERS, (["tc", "et"], ["v1", "l1"]), strict=True):
-        scale["papers"][paper] |= {"conditions": conditions}
-        scale["papers"][paper].pop("conditions_set", None)
-    (root / "config/scales/smoke.yaml").write_text(yaml.safe_dump(scale, sort_keys=False), encoding="utf-8")
-    return root
+    """config/ and the schemas."""
+    return small_project(tmp_path_factory.mktemp("settings"))
 
 
 def read_whole(root: Path) -> str | None:
     """What the command line says of config/, None where it finds no fault."""
     message = command(root, "compare", "one", "two", "three", "--scale", "smoke")
     return None if message is None or message.startswith(READ) else message
-
-
-def plain(path: Path) -> object:
-    """A YAML file without shared parts."""
-    return json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
-
-
-def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
-    """`read` after each of `count` changes to a YAML file, which is restored."""
-    content, tree, ledger = path.read_bytes(), plain(path), Ledger()
-
-    @drawn(count)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper), encoding="utf-8")
-        ledger.note(change, read())
-
-    try:
-        check()
-    finally:
-        path.write_bytes(content)
-    return ledger
 
 
 @pytest.mark.parametrize(
@@ -95,7 +62,7 @@ def test_a_changed_claim_is_refused_or_harmless(project, paper):
         path.unlink()
 
 
-@pytest.mark.parametrize("name", ["analysis", "core", "probe", "data_sets"])
+@pytest.mark.parametrize("name", ["analysis", "core", "probe", "data_sets", "safety", "scheduling"])
 def test_a_changed_settings_file_is_refused_or_harmless(project, name):
     found = load_project(project, SMALL)
     read = {
@@ -103,8 +70,27 @@ def test_a_changed_settings_file_is_refused_or_harmless(project, name):
         "core": lambda: core_settings(project),
         "probe": lambda: probe_settings(project, "smoke"),
         "data_sets": lambda: used_data_sets(found),
+        "safety": lambda: safety_settings(project),
+        "scheduling": lambda: scheduling_settings(project),
     }[name]
     fuzz_tree(project / f"config/{name}.yaml", lambda: outcome(read, project), 30).expect(12)
+
+
+def test_a_changed_planning_file_is_refused_or_harmless(project):
+    read = lambda: command(project, "plan", "--scale", "smoke")  # noqa: E731
+    fuzz_tree(project / "config/planning.yaml", read, 40).expect(15)
+
+
+def test_changed_values_of_the_papers_are_refused_or_harmless(project):
+    path = project / "config/paper_values.yaml"
+    content, tree = path.read_bytes(), plain(path)
+    path.write_text(yaml.safe_dump({paper: entries[:3] for paper, entries in tree.items()}), encoding="utf-8")
+    try:
+        fuzz_tree(path, lambda: outcome(lambda: read_paper_values(path), project), 80).expect(45)
+        path.write_text("expert-threshold: [7]", encoding="utf-8")
+        assert "paper_values.yaml: expert-threshold: expected a list" in command(project, "compare", "--scale", "smoke")
+    finally:
+        path.write_bytes(content)
 
 
 def test_broken_text_of_a_settings_file_is_refused_or_harmless(project):

@@ -85,8 +85,12 @@ def open_bundle(path: Path, settings: CoreSettings) -> CoreBundle:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, zipfile.Path(archive), settings)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise BadInput(f"{path}: not a whole zip file ({error}); delete it and download it again") from error
+    except BadInput:
+        raise
+    # Damaged offsets, flags and methods come as errors of many types.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a whole zip file ({reason}); delete it and download it again") from error
 
 
 def _download(url: str, path: Path, shown: str) -> None:
@@ -156,7 +160,7 @@ def _entry_fault(entry: dict) -> str | None:
     place = entry.get("dataset_uri")
     if not isinstance(place, str) or ".." in place.split("/"):
         return "dataset_uri must name a file below eval_data"
-    if entry.get("icl_task_type") not in FIELDS:
+    if not isinstance(entry.get("icl_task_type"), str) or entry["icl_task_type"] not in FIELDS:
         return f"icl_task_type = {entry.get('icl_task_type')!r} must be one of {', '.join(FIELDS)}"
     if not (isinstance(shots, list) and len(shots) == 1 and type(shots[0]) is int and shots[0] >= 0):
         return f"num_fewshot = {shots!r} must be a list of one number"
