@@ -10,9 +10,10 @@ from __future__ import annotations
 import statistics
 
 from benchmarks import results, timing
+from benchmarks.clock import part_rows
 from benchmarks.plain import PlainGPT
 from benchmarks.plain_training import PlainTraining
-from benchmarks.trainers import Timed, deterministic, part_rows, timed_training
+from benchmarks.trainers import Timed, deterministic, timed_training
 from moe_replication.planning.flops import forward_flops, orthogonalization_flops
 
 PARTS = ("dense", "tc-aux", "ec-batch", "et")

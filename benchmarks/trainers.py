@@ -1,15 +1,15 @@
-"""Trainings as the workflow runs them, held between two steps, and a clock for the parts of a step."""
+"""Trainings as the workflow runs them, with a clock on the parts of a step."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from benchmarks import results
+from benchmarks.clock import Clock
 from benchmarks.prepared import ROOT, cpu_run, prepared
 from moe_replication.config.safety import safety_settings
 from moe_replication.training.checkpoint import CheckpointFolder
@@ -19,44 +19,6 @@ from moe_replication.training.signals import StopRequest
 from moe_replication.training.watch import TrainingWatch
 
 NEVER = 10**9
-
-
-@dataclass
-class Clock:
-    """Seconds by part; a part within another is not counted twice."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _inner: list[float] = field(default_factory=lambda: [0.0])
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count what happens inside, less its own parts, as `name`."""
-        self._inner.append(0.0)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent - self._inner.pop()
-            self._inner[-1] += spent
-
-    def timed(self, name: str, function: Callable) -> Callable:
-        """`function`, counted as `name`."""
-
-        def run(*inputs, **options):
-            with self.part(name):
-                return function(*inputs, **options)
-
-        return run
-
-    def watch(self, owner: object, method: str, name: str) -> None:
-        """Count an object's method as `name` from now on."""
-        setattr(owner, method, self.timed(name, getattr(owner, method)))
-
-    def take(self) -> dict[str, float]:
-        """What was counted since the last call."""
-        found, self.seconds = self.seconds, {}
-        return found
 
 
 @dataclass(kw_only=True)
@@ -100,18 +62,6 @@ def timed_training(condition: str, at_part: float) -> Timed:
         clock.watch(task.model, "token_losses", "head and loss")
     per_log = run.config.training.log_every
     return Timed(trainer=trainer, clock=clock, at=round(at_part * task.steps) // per_log * per_log)
-
-
-def part_rows(suite: str, case: str, rounds: list[dict[str, float]], steps: int, **more: object) -> list[dict]:
-    """Rows of a step's parts, seconds a step, with their share of the whole step, largest first."""
-    totals = [sum(parts.values()) for parts in rounds]
-    found = []
-    for name in sorted(rounds[0], key=lambda name: -sum(parts[name] for parts in rounds)):
-        share = sum(parts[name] for parts in rounds) / sum(totals)
-        seconds = [parts[name] / steps for parts in rounds]
-        found.append(results.row(suite, case, name, seconds, share=share, **more))
-    whole = [total / steps for total in totals]
-    return [results.row(suite, case, "step", whole, share=1.0, **more), *found]
 
 
 @contextmanager

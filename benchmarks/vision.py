@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.trainers import deterministic, part_rows, timed_training
+from benchmarks.clock import part_rows
+from benchmarks.trainers import deterministic, timed_training
 
 CONDITION = "v1"
 
