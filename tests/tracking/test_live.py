@@ -81,6 +81,23 @@ def test_a_log_is_followed_through_a_resume_a_fresh_start_and_a_second_follower(
 
 
 @pytest.mark.slow
+def test_a_run_whose_first_step_is_slow_is_shown_before_it_has_values(untrained, uri):
+    run, live = untrained.run("expert-threshold", "et", 0), Live()
+    log = untrained.root / run.folder / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("et seed 0: starts; 100 steps\n")
+    with open_store(uri, untrained.root / "results/smoke") as store:
+        look(store, untrained, run, live)
+    (found,) = _runs(uri)
+    assert (found.info.status, found.data.metrics) == ("RUNNING", {})
+    log.write_text(log.read_text() + _line(1, 5.0))
+    live.read = 0.0
+    with open_store(uri, untrained.root / "results/smoke") as store:
+        look(store, untrained, run, live)
+    assert [_steps(uri, found) for found in _runs(uri)] == [[1]]
+
+
+@pytest.mark.slow
 def test_a_log_of_a_run_that_stopped_long_ago_is_no_live_run(untrained, uri, monkeypatch):
     run = untrained.run("expert-threshold", "et", 0)
     log = untrained.root / run.folder / "log.txt"

@@ -78,6 +78,7 @@ def look(store: Store, project: Project, run: Run, live: Live) -> bool:
 
 
 def _store_points(store: Store, project: Project, run: Run, live: Live, points: list[tuple[str, float, int]]) -> None:
+    """Add what is new; a run whose first line of values is still to come is shown without any."""
     experiment, identity = store.experiment(f"{run.paper}/{run.scale}"), run_identity(run.condition, run.seed)
     present = [found for found in store.runs(experiment, identity).get(identity, []) if not is_complete(found)]
     if live.run_id is None and present:  # an earlier follower's
@@ -87,11 +88,9 @@ def _store_points(store: Store, project: Project, run: Run, live: Live, points: 
         for found in present:
             store.remove(found)
         live.run_id, live.last = None, {}
-    new = {(name, step): value for name, value, step in points if step > live.last.get(name, 0)}
-    if not new:
-        return
     if live.run_id is None:
         live.run_id = store.start(experiment, identity, run_tags(project, run) | {"live": "true"})
+    new = {(name, step): value for name, value, step in points if step > live.last.get(name, 0)}
     store.add_points(live.run_id, [(name, value, step) for (name, step), value in new.items()])
     for name, step in new:
         live.last[name] = max(step, live.last.get(name, 0))
