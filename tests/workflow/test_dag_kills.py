@@ -18,7 +18,7 @@ from random import Random
 
 import pytest
 
-from scratch_project import PARTS, SMALL, Scratch, assert_same_results
+from scratch_project import PARTS, SMALL, Scratch, assert_same_results, make_scratch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 KILLS = int(os.environ.get("MOE_DAG_KILLS", "3"))
@@ -70,6 +70,18 @@ def steps(text: str) -> int:
     return sum(line.startswith("step ") for line in text.splitlines())
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """A finished project whose runs are long enough to be killed in the middle again and again."""
+    scratch = make_scratch(tmp_path_factory.mktemp("undisturbed"))
+    scratch.edit("config/scales/smoke.yaml", "tokens: 10240", "tokens: 81920")
+    scratch.edit(
+        "config/scales/smoke.yaml", "training: {epochs: 1, batch_size: 256", "training: {epochs: 20, batch_size: 256"
+    )
+    scratch.snakemake()
+    return scratch
+
+
 def empty_copy(project: Scratch, root: Path) -> Scratch:
     """The same code and settings without any result."""
     for part in PARTS:
@@ -78,13 +90,14 @@ def empty_copy(project: Scratch, root: Path) -> Scratch:
     return Scratch(root)
 
 
-def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(finished, tmp_path):
-    project, choice, done = empty_copy(finished, tmp_path), Random(0), {}
+def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(undisturbed, tmp_path):
+    project, choice, done = empty_copy(undisturbed, tmp_path), Random(0), {}
+    # First those in training: once every run is trained there is none left to hit.
     for number in range(KILLS):
-        signum = SIGNALS[number // 2 % len(SIGNALS)]
-        moment = in_any_job(choice.randint(2, 6)) if number % 2 else in_training(project, choice.randint(1, 4))
+        signum, training = SIGNALS[number % len(SIGNALS)], number < -(-KILLS // 2)
+        moment = in_training(project, choice.randint(1, 4)) if training else in_any_job(choice.randint(2, 6))
         job = start_and_kill(project, signum, moment)
-        print(f"kill {number + 1}: {signum.name} {'in a job' if number % 2 else 'in training'}, the last begun {job!r}")
+        print(f"kill {number + 1}: {signum.name} {'in training' if training else 'in a job'}, the last begun {job!r}")
         done |= {path: text for path, text in logs(project).items() if "\ndone:" in text and path not in done}
     project.snakemake()
     for path, text in done.items():
@@ -92,4 +105,4 @@ def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(finis
         assert later.startswith(text), f"{path}: a finished run began anew"
         assert steps(later) == steps(text), f"{path}: a finished run trained again"
     assert project.planned() == {}
-    assert_same_results(finished.root, project.root)
+    assert_same_results(undisturbed.root, project.root)
