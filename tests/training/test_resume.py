@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from moe_replication.config.analysis import ANALYSIS_FILE, analysis_digest, analysis_settings
 from moe_replication.config.claims import claim_digest
 from moe_replication.files import read_json, sha256_file, write_json
 
@@ -98,15 +99,21 @@ def test_killed_run_ends_with_the_same_record(project, undisturbed, run):
     assert files(project, run) == undisturbed[run]
 
 
-def test_a_claim_edited_before_a_run_resumes_stays_as_it_was_registered(project, undisturbed):
-    claims = project / "config/claims/expert-threshold.yaml"
-    text = claims.read_text(encoding="utf-8")
+def test_what_is_edited_before_a_run_resumes_stays_as_it_was_registered(project, undisturbed):
+    claims, definitions = project / "config/claims/expert-threshold.yaml", project / ANALYSIS_FILE
+    text, defined = claims.read_text(encoding="utf-8"), definitions.read_text(encoding="utf-8")
     known = {claim["id"]: claim_digest(claim) for claim in yaml.safe_load(text)}
+    known[ANALYSIS_FILE] = analysis_digest(analysis_settings(project))
     assert start_and_signal(project, LANGUAGE, signal.SIGTERM) == 75
     claims.write_text(text.replace("Expert Threshold", "Threshold of experts"), encoding="utf-8")
+    definitions.write_text(
+        defined.replace("starved_share: {value: 0.16", "starved_share: {value: 0.2"), encoding="utf-8"
+    )
+    assert analysis_digest(analysis_settings(project)) != known[ANALYSIS_FILE]
     assert known != {claim["id"]: claim_digest(claim) for claim in yaml.safe_load(claims.read_text(encoding="utf-8"))}
     finish(project, LANGUAGE)
     claims.write_text(text, encoding="utf-8")
+    definitions.write_text(defined, encoding="utf-8")
     assert json.loads((project / LANGUAGE / "environment.json").read_text(encoding="utf-8"))["claims"] == known
     assert files(project, LANGUAGE) == undisturbed[LANGUAGE]
 
