@@ -60,7 +60,7 @@ def card(*entries: dict, **changes: object) -> dict:
         "claims_edited": [],
         "totals": totals(entries),
         "sections": sections(entries),
-        "tests": tests_of(entries),
+        "tests": tests_of([UNKNOWN | entry for entry in entries]),
         "warnings": [],
         "trained": {A: ["et", "tc"], B: ["v1"]},
         "claims": list(entries),
