@@ -6,7 +6,7 @@ from moe_replication.report.scorecard_words import RULES, certainty, change
 
 def test_every_number_of_certainty_that_is_no_plain_n_or_p_is_explained():
     names = set(certainty(entry("a-x"))) - {"n", "p", "p corrected"}
-    assert names == {"power", "80 % power from", "n for the paper's difference", "n needed"}
+    assert names == {"p over the paper", "power", "80 % power from", "n for the paper's difference", "n needed"}
     assert all(name in " ".join(RULES) for name in names - {"power"})
     assert any(rule.startswith("Power is the chance") for rule in RULES)
 

@@ -14,7 +14,7 @@ RULES = (
     "ratio: it enters with the largest that it can have.",
     "Families are the tables and figures of the papers and our own questions; p values are corrected within a family, "
     "so that one family in twenty may hold a false verdict. Below the totals stands how many tests and families that "
-    "are, and how many verdicts pass when p is corrected over all tests of the paper.",
+    "are, and how many verdicts pass when p is corrected over all tests of the paper (p over the paper).",
     "An at_most claim (does not make worse) is reproduced when the one-sided paired t test at the margin "
     "(Holm-corrected) places the difference on the claimed side of it; contradicted when twice the one-sided p for a "
     "mean beyond the margin, likewise corrected, is below 0.05; otherwise inconclusive.",
