@@ -12,6 +12,9 @@ from pathlib import Path
 
 from moe_replication.errors import BadInput
 
+# What a float holds, as readers make floats of whole numbers.
+_MOST_DIGITS = 300
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -43,7 +46,7 @@ def read_json(path: Path | str) -> dict:
     """Read a JSON object; BadInput names a missing, truncated or foreign file."""
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole_number)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file; run the rule that makes it") from error
     except OSError as error:
@@ -64,6 +67,12 @@ def sha256_file(path: Path | str) -> str:
 def sha256_json(value: object) -> str:
     """SHA-256 of a value's canonical JSON form, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _finite(value: object) -> object:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from training_on_ranks import copy_for_ranks, largest_difference, run_folder, train, train_command
+from training_on_ranks import (
+    check_same_states,
+    copy_for_ranks,
+    largest_difference,
+    run_folder,
+    train,
+    train_and_tell,
+    train_command,
+)
 
 pytestmark = pytest.mark.slow
 # Sums over two halves differ from sums over the whole in the last digits, and training spreads that. Under expert
 # choice with one pool they can swap two tokens at the cut-off.
 TOLERANCE, SWAPPED = 1e-4, 5e-3
-CONDITIONS = ("dense", "tc", "tc-aux-global", "tc-loss-free", "ec-sequence", "ec-batch", "et", "et-concat")
+CONDITIONS = ("dense", "tc", "tc-aux", "tc-aux-global", "tc-loss-free", "ec-sequence", "ec-batch", "et", "et-concat")
 COLUMNS = ("train_loss", "val_loss", "usage_mean", "saturation")
 
 
@@ -38,7 +47,20 @@ def _compare(one: dict[str, pl.DataFrame], two: dict[str, pl.DataFrame]) -> None
 
 
 def test_two_ranks_train_like_one(project, tmp_path, one):
-    _compare(one, train(copy_for_ranks(project, tmp_path / "two", 2, CONDITIONS), *CONDITIONS))
+    root = copy_for_ranks(project, tmp_path / "two", 2, CONDITIONS)
+    _compare(one, train_and_tell(root, 2, *CONDITIONS))
+    for condition in ("tc-aux", "tc-aux-global", "tc-loss-free", "ec-batch", "et", "et-concat"):
+        check_same_states(root, condition, 2)
+
+
+def test_ranks_of_torchrun_train_like_one(project, tmp_path, one):
+    """Its own rendezvous and variables, instead of the launcher's."""
+    root = copy_for_ranks(project, tmp_path / "two", 2, ("tc-aux",))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    _, *command = train_command("tc-aux")
+    result = subprocess.run([*torchrun, *command], cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    _compare(one, {"tc-aux": pl.read_parquet(root / run_folder("tc-aux") / "curve.parquet")})
 
 
 def test_stage_2_offload_and_activation_checkpointing_change_nothing(project, tmp_path, one):

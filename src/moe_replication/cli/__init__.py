@@ -43,4 +43,6 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {text}", markup=False)
+    # What a library says of a damaged file may take several lines.
+    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)
