@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
+from deepspeed.runtime.zero.muon import original_muon
 
 from benchmarks import results
 from benchmarks.clock import Clock
@@ -30,10 +30,15 @@ class Timed:
     at: int
 
     def step(self, count: int) -> None:
-        """So many steps, logged as often as the run would."""
-        for step in range(self.at, self.at + count):
-            with self.clock.part("rest"):
-                self.trainer._step(step)
+        """So many steps, logged as often as the run would.
+
+        ZeRO orthogonalises gradients at the end of the backward pass, which is the optimiser's work.
+        """
+        update = self.clock.timed("Newton-Schulz", original_muon.muon_update)
+        with mock.patch.object(original_muon, "muon_update", update):
+            for step in range(self.at, self.at + count):
+                with self.clock.part("rest"):
+                    self.trainer._step(step)
 
 
 def timed_training(condition: str, at_part: float) -> Timed:
@@ -44,35 +49,23 @@ def timed_training(condition: str, at_part: float) -> Timed:
     folder.mkdir(parents=True, exist_ok=True)
     task = make_task(run, prepared(project, run))
     watch = TrainingWatch(settings, run.config.routing.top_k / run.config.moe.experts)
-    with _watched_gradients(clock):
+    # Its hooks run within the backward pass, but are diagnostics.
+    with mock.patch.object(GradientWatch, "_see", clock.timed("diagnostics", GradientWatch._see)):
         trainer = Trainer(run, task, CheckpointFolder(folder, "none", 1), folder, watch, StopRequest(), {})
     task.evaluate_every = task.checkpoint_every = NEVER
     trainer.snapshot_steps = set()
     for owner, method, name in (
         (task, "micro_batches", "data"),
         (task, "forward_model", "forward"),
-        (task, "loss", "losses"),
+        (task, "loss", "head and losses"),
         (trainer.engine, "backward", "backward"),
         (trainer.engine, "step", "optimiser"),
         (trainer, "_check_finite", "diagnostics"),
         (trainer, "_log", "logging"),
     ):
         clock.watch(owner, method, name)
-    if run.config.task == "language":
-        clock.watch(task.model, "token_losses", "head and loss")
     per_log = run.config.training.log_every
     return Timed(trainer=trainer, clock=clock, at=round(at_part * task.steps) // per_log * per_log)
-
-
-@contextmanager
-def _watched_gradients(clock: Clock) -> Iterator[None]:
-    """The watch's hooks run within the backward pass, but are diagnostics."""
-    original = GradientWatch._see
-    GradientWatch._see = clock.timed("diagnostics", original)
-    try:
-        yield
-    finally:
-        GradientWatch._see = original
 
 
 def deterministic() -> None:
