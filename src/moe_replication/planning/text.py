@@ -49,8 +49,8 @@ def notes(plan: Plan) -> list[str]:
     lines = [
         f"GB: memory of one process; on: {device.unit}s of a run; a run: its time on the clock;"
         f" hours: {device.unit}-hours of all runs.",
-        "Active: routers, shared expert and the routed experts that a token meets on average; a token: FLOPs by token (or"
-        " image) trained on.",
+        "Active: routers, shared expert and the routed experts that a token meets on average; a token: FLOPs by token"
+        " (or image) trained on.",
         "FLOPs: 2 a weight and token, attention scores over the whole square, backward twice the forward; head"
         " recomputed in loss chunks, evaluation, oracle trials and Muon's Newton-Schulz included"
         f" ({_share(plan, 'newton_schulz')} of all).",
