@@ -62,6 +62,7 @@ def _trainer(condition: str) -> Trainer:
     trainer = Trainer(run, task, CheckpointFolder(folder, "none", 1), folder, watch, StopRequest(), {})
     task.evaluate_every = task.checkpoint_every = NEVER
     trainer.snapshot_steps = set()
+    trainer.progress.line = trainer.progress.say = lambda *_: None
     return trainer
 
 
