@@ -95,6 +95,7 @@ def layouts_text(answers: list[Answer], assumptions: Assumptions) -> RenderableT
     """One row a model: GB of a process at every stage, without and with activation checkpointing."""
     device = assumptions.device
     table = plain_table(f"Peak memory of one process in GB; * more than the {device.memory_gb:g} GB of a {device.name}")
+    table.padding = (0, 1, 0, 0)  # one space between columns: twelve of them fit 120
     table.add_column("condition", no_wrap=True)
     names = (
         "parameters",
