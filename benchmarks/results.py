@@ -1,9 +1,9 @@
 """Rows of a benchmark and the file that keeps them.
 
-A suite is a module of this package with `run(quick: bool) -> list[dict]`. A row says `suite`, `case` (the shape or the part),
-`candidate` and `seconds` (median), `low` and `high` (fastest and slowest round), `rounds`; where they apply also `flops`,
-`peak_share` (of the measured matrix-product peak in the same dtype), `ratio` and `against` (median over rounds of the other's
-time / this one's: above 1 is faster), `error` (largest deviation from the reference that the candidate passed).
+A suite is a module of this package with `run(quick: bool) -> list[dict]`. A row says `suite`, `case` (the shape or the
+part), `candidate` and `seconds` (median), `low` and `high` (fastest and slowest round), `rounds`; where they apply also
+`flops`, `peak_share` (of the measured matrix-product peak in the same dtype), `ratio` and `against` (median over rounds
+of the other's time / this one's: above 1 is faster), `error` (largest deviation from the reference that it passed).
 """
 
 from __future__ import annotations

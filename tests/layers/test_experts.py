@@ -87,6 +87,41 @@ def test_an_expert_without_tokens_gets_an_exactly_zero_gradient(experts, dtype):
         assert stack[2].grad.flatten(1).any(dim=1).all()
 
 
+def test_bfloat16_gradients_are_no_worse_than_autograds(experts):
+    """Against float64: the written-out backward pass rounds no more than autograd's of the same products."""
+    mask = _masks(13)["fan-out 0 to E"]
+    x, gates = torch.randn(13, WIDTH, dtype=torch.float64), torch.rand(13, EXPERTS)
+    cotangent, errors = torch.randn(13, OUT, dtype=torch.float64), []
+    exact_inputs = [x.requires_grad_(), gates.double().requires_grad_(), *experts.parameters()]
+    exact = torch.autograd.grad((_double_loop(experts, x, mask, exact_inputs[1]) * cotangent).sum(), exact_inputs)
+    low = Experts(WIDTH, OUT, TIERS, HIDDEN, "per_expert").bfloat16()
+    low.load_state_dict({name: value.bfloat16() for name, value in experts.state_dict().items()})
+    for forward in (low, lambda *inputs: _double_loop(low, *inputs)):
+        inputs = [x.detach().bfloat16().requires_grad_(), gates.clone().requires_grad_(), *low.parameters()]
+        y = forward(inputs[0], mask, inputs[1])
+        found = torch.autograd.grad((y.float() * cotangent.float()).sum(), inputs)
+        errors.append([(one - right).norm() / right.norm() for one, right in zip(found, exact, strict=True)])
+    assert all(mine < 1.5 * other + 1e-3 for mine, other in zip(*errors, strict=True)), errors
+
+
+def test_hidden_units_are_kept_once():
+    """Of every assignment autograd keeps hidden units, gate, token and expert: no input, output or square."""
+    module, tokens = Experts(8, 8, (4,), (16,), "per_expert"), 32
+    x = torch.randn(tokens, 8, requires_grad=True)
+    mask = torch.arange(4).expand(tokens, 4) == torch.arange(tokens)[:, None] % 4
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor is not x and not any(tensor.data_ptr() == p.data_ptr() for p in module.parameters()):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(x, mask, torch.rand(tokens, 4))
+    kept.pop(x.data_ptr(), None)
+    assert sum(kept.values()) == tokens * (16 * 4 + 4 + 2 * 8)
+
+
 def test_gates_outside_the_mask_do_not_matter(experts):
     x = torch.randn(6, WIDTH, dtype=torch.float64)
     mask = _masks(6)["fan-out 0 to E"]

@@ -60,7 +60,8 @@ def test_output_is_shared_plus_gated_experts(make, rule):
     x_ND = x.view(8, WIDTH)
     expected = expert_ffn(x_ND, layer.shared_up, layer.shared_down)
     gates = (x_ND @ layer.router.weight.T).sigmoid()
-    for expert, (up, down) in enumerate(layer.experts.matrices()):
+    pairs = [pair for stacks in layer.experts.stacks() for pair in zip(*stacks, strict=True)]
+    for expert, (up, down) in enumerate(pairs):
         chosen = output.selection.mask_NE[:, expert : expert + 1]
         expected = expected + torch.where(chosen, gates[:, expert : expert + 1] * expert_ffn(x_ND, up, down), 0.0)
     assert output.selection.mask_NE.any()

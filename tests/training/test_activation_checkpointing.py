@@ -47,7 +47,7 @@ def _loss(model: GPT, config: RunConfig, warming_up: bool) -> torch.Tensor:
     pool = length if config.routing.pool == "sequence" else tokens.numel()
     context = RoutingContext(training=True, pool_tokens=pool, warming_up=warming_up)
     output = model(tokens, context)
-    loss = model.token_losses(output.hidden_BTD, tokens.roll(-1, dims=1)).mean()
+    loss = model.mean_loss(output.hidden_BTD, tokens.roll(-1, dims=1))
     for routed in output.routing:
         if routed.selection.aux_loss is not None:
             loss = loss + routed.selection.aux_loss

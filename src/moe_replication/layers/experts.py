@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moe_replication.layers.routed_ffn import RoutedFFN, SquaredReluFFN
 
-def expert_ffn(x_AD: Tensor, up_HD: Tensor, down_DH: Tensor) -> Tensor:
-    """down(relu(up(x))^2), the feed-forward of paper A (section on models)."""
-    return F.linear(F.relu(F.linear(x_AD, up_HD)).square(), down_DH)
+
+def expert_ffn(x: Tensor, up_HD: Tensor, down_DH: Tensor) -> Tensor:
+    """down(relu(up(x))^2) of (..., D), the feed-forward of paper A (section on models)."""
+    y_ND = SquaredReluFFN.apply(x.reshape(-1, x.shape[-1]), up_HD, down_DH)
+    return y_ND.reshape(*x.shape[:-1], len(down_DH))
 
 
 class Experts(nn.Module):
@@ -44,23 +47,17 @@ class Experts(nn.Module):
             return [(up, down) for _, up, down in pairs]
         return [(up.unflatten(0, (count, -1)), down.unflatten(0, (count, -1)).mT) for count, up, down in pairs]
 
-    def matrices(self) -> list[tuple[Tensor, Tensor]]:
-        """(up_HD, down_DH) of every expert in order.
-
-        `unbind` gives one gradient for the whole stack; indexing would build a full-size zero per expert.
-        """
-        return [pair for up, down in self.stacks() for pair in zip(up.unbind(0), down.unbind(0), strict=True)]
-
     def forward(self, x_ND: Tensor, mask_NE: Tensor, gates_NE: Tensor) -> Tensor:
         """Sum over the masked experts of gate * expert(x), in x's dtype; gates weigh in float32."""
         expert_ids_A, token_ids_A = mask_NE.t().nonzero(as_tuple=True)
-        counts = mask_NE.sum(dim=0).tolist()
-        parts = x_ND[token_ids_A].split(counts)
-        # An expert without tokens takes part with an empty slice, so its gradient is exactly zero.
-        outputs = [expert_ffn(part, up, down) for part, (up, down) in zip(parts, self.matrices(), strict=True)]
-        gates_A1 = gates_NE[token_ids_A, expert_ids_A].unsqueeze(-1)
-        weighted_AD = (torch.cat(outputs).float() * gates_A1).to(x_ND.dtype)
-        return x_ND.new_zeros(len(x_ND), self.out_width).index_add(0, token_ids_A, weighted_AD)
+        gates_A, counts = gates_NE[token_ids_A, expert_ids_A], mask_NE.sum(dim=0).tolist()
+        parts, first, assigned = [], 0, 0
+        for count, (up_EHD, down_EDH) in zip(self.tiers, self.stacks(), strict=True):
+            mine = counts[first : first + count]
+            rows = slice(assigned, assigned + sum(mine))
+            parts.append(RoutedFFN.apply(x_ND, up_EHD, down_EDH, gates_A[rows], token_ids_A[rows], mine))
+            first, assigned = first + count, rows.stop
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
 
     def all_outputs(self, x_ND: Tensor) -> Tensor:
         """Output of every expert on every token, (E, N, D): for terms that compare experts."""

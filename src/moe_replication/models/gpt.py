@@ -18,6 +18,7 @@ from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import GPTConfig, MoEConfig, RoutingConfig
 from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles
 from moe_replication.layers.experts import expert_ffn
+from moe_replication.layers.head_loss import HeadLoss
 from moe_replication.layers.moe import MoELayer, MoEOutput
 from moe_replication.layers.recompute import recomputed
 from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
@@ -131,7 +132,7 @@ class GPT(nn.Module):
         return [KVCache() for _ in self.blocks]
 
     def forward(self, tokens_BT: Tensor, context: RoutingContext, caches: list[KVCache] | None = None) -> GPTOutput:
-        """Token ids to hidden states; use `token_losses` or `logits` on them.
+        """Token ids to hidden states; use `mean_loss`, `token_losses` or `logits` on them.
 
         With `caches` the tokens follow those of earlier calls with the same caches, and only they are computed.
         """
@@ -153,13 +154,14 @@ class GPT(nn.Module):
         cap = self.config.soft_cap
         return cap * torch.tanh(logits / cap) if cap else logits
 
+    def mean_loss(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean cross-entropy in nats, float32; never more than a chunk of logits is held."""
+        hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
+        return HeadLoss.apply(hidden_ND, self.head, targets_N, self.config.soft_cap, self.loss_chunk_tokens)
+
     def token_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
-        """Cross-entropy of every token in nats, (B*T,), float32; never more than a chunk of logits is held."""
+        """Cross-entropy of every token in nats, (B*T,), float32; holds a chunk of logits where no gradient is asked."""
         hidden_ND, targets_N = hidden_BTD.flatten(0, 1), targets_BT.flatten()
         size = self.loss_chunk_tokens
         chunks = zip(hidden_ND.split(size), targets_N.split(size), strict=True)
-        again = len(targets_N) > size and torch.is_grad_enabled()
-        return torch.cat([recomputed(self._chunk_losses, h, t, enabled=again) for h, t in chunks])
-
-    def _chunk_losses(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        return F.cross_entropy(self.logits(hidden_ND), targets_N, reduction="none")
+        return torch.cat([F.cross_entropy(self.logits(h), t, reduction="none") for h, t in chunks])

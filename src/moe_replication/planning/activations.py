@@ -35,19 +35,19 @@ def model_units(model: GPT | TieredMoEClassifier, size: int, sides: tuple[int, i
     if isinstance(model, TieredMoEClassifier):
         return _image_units(model, size, sides)
     width = model.config.width
-    ends = 2 * width * size
     blocks = [_block_unit(block, width, size, checkpointed) for block in model.blocks]
     return [
-        Unit(parameters=model.embedding.numel(), kept=ends),
+        Unit(parameters=model.embedding.numel(), kept=2 * width * size),
         *blocks,
-        Unit(parameters=model.head.numel(), kept=ends),
+        # The stream, its norm, and the loss's gradient in it.
+        Unit(parameters=model.head.numel(), kept=3 * width * size),
     ]
 
 
 def _block_unit(block: Block, width: int, size: int, checkpointed: bool) -> Unit:
     attention = _attention_bytes(block.attention, width, size)
     # The stream before the feed-forward and its norm; an MoE layer's own share comes on top.
-    forward = 2 * width * size + (2 * len(block.ffn.up) * size if block.is_dense else _moe_bytes(block.moe, size))
+    forward = 2 * width * size + (len(block.ffn.up) * size if block.is_dense else _moe_bytes(block.moe, size))
     parameters, held = _count(block), 0 if block.is_dense else _held_bytes(block.moe, width, size, checkpointed)
     if not checkpointed:
         return Unit(parameters=parameters, kept=attention + forward, held=held)
@@ -84,16 +84,16 @@ def _attention_bytes(attention: CausalSelfAttention, width: int, size: int) -> i
 
 
 def _moe_bytes(layer: MoELayer, size: int) -> int:
-    """Of one token at the rule's fan-out: input, two hidden layers and a float32 output of every chosen expert."""
+    """Of one token at the rule's fan-out: hidden units of every chosen expert, gate, numbers of token and expert."""
     width, experts = layer.experts.up[0].shape[-1], sum(layer.experts.tiers)
     hidden = sum(stack.numel() for stack in layer.experts.up) / width / experts
-    kept = layer.routing.top_k * ((width + 2 * hidden) * size + 4 * layer.experts.out_width)
+    kept = layer.routing.top_k * (hidden * size + 4 + 2 * 8)
     # Scores, gates and their sigmoid; a bfloat16 model's router reads a float32 copy of its input.
     kept += 4 * 3 * experts + (4 * width if size < 4 else 0)
     if layer.router.hidden is not None:
         kept += 4 * len(layer.router.hidden)
     if layer.shared_up is not None:
-        kept += 2 * len(layer.shared_up) * size
+        kept += len(layer.shared_up) * size
     # The layer's output, which the routing statistics hold on to.
     return round(kept + layer.experts.out_width * size)
 

@@ -81,11 +81,8 @@ def forward_flops(model: GPT | TieredMoEClassifier, config: RunConfig, sides: tu
 
 
 def recomputed_flops(forward: ForwardFlops, config: RunConfig, layout: Layout) -> int:
-    """Of one token: the head again where the loss is taken in chunks, the blocks again under checkpointing."""
-    if config.task == "vision":
-        return 0
-    chunked = layout.micro_batch * config.data.sequence_length > config.training.loss_chunk_tokens
-    return (forward.head if chunked else 0) + (forward.total - forward.head if layout.checkpointed else 0)
+    """Of one token: the blocks again under checkpointing."""
+    return forward.total - forward.head if layout.checkpointed and config.task == "language" else 0
 
 
 def oracle_flops(model: GPT | TieredMoEClassifier, config: RunConfig, samples: int) -> int:

@@ -11,8 +11,8 @@ With P parameters, b bytes of the working precision (bfloat16 2, float32 4), W p
     buffers      b * 500,000,000 from stage 1 on: the bucket that gradients are reduced in (reduce_bucket_size); on a
                  CPU no more than P of them are touched. On several processes a flattened copy of it is sent
     activations  what autograd keeps of one micro-batch (activations.py)
-    workspace    16 bytes a logit of one chunk (soft-capped, log-softmax and their two gradients, in float32); or the
-                 logits of a pool over all processes, or the oracle's, where they are more
+    workspace    8 bytes a logit of one chunk (the soft-cap's slope and the gradient, in float32), 2 more in bfloat16;
+                 or the logits of a pool over all processes, or the oracle's, where they are more
     update       between gradients and new weights: the process's own gradients once more, Muon's updates, and
                  Newton-Schulz of the largest tensor or AdamW's terms
     overhead     Python, torch and the device's context, and what the allocator keeps (config/planning.yaml)
@@ -218,7 +218,7 @@ class _Counter:
         if not isinstance(self.model, GPT):
             return 0
         config, vocabulary, experts = self.config, len(self.model.head), self.config.moe.experts
-        loss = 16 * min(self.samples, config.training.loss_chunk_tokens) * vocabulary
+        loss = (8 + self.size % 4) * min(self.samples, config.training.loss_chunk_tokens) * vocabulary
         pool = oracle = 0
         if config.routing.rule in CUTOFF_RULES and config.routing.pool != "sequence" and self.shards > 1:
             # Gathered logits, the largest with their positions (topk), and the mask.

@@ -70,7 +70,7 @@ class LanguageTask(Task):
         inputs, targets = batch.inputs, batch.targets
         context = self.context(step, batch.first, inputs.numel(), self.config.pool_tokens)
         output: GPTOutput = self.forward_model(inputs, context)
-        task_loss = self.model.token_losses(output.hidden_BTD, targets).mean()
+        task_loss = self.model.mean_loss(output.hidden_BTD, targets)
         loss, parts = task_loss, {"loss_task": task_loss.detach()}
         for routed in output.routing:
             if routed.selection.aux_loss is not None:
