@@ -68,9 +68,14 @@ def _literals(labels: dict[str, object]) -> list[pl.Expr]:
 def _read_table(path: Path, schema: dict) -> pl.DataFrame:
     table = read_parquet(path, schema).select(list(schema))
     try:
-        return table.cast(schema)
+        cast = table.cast(schema)
     except pl.exceptions.PolarsError as error:
         raise BadInput(f"{path}: a column has the wrong type ({error}); delete it and probe again") from error
+    # A cast may leave a nested column as it is, without a word.
+    wrong = [name for name, kind in schema.items() if cast.schema[name] != kind]
+    if wrong:
+        raise BadInput(f"{path}: the column {wrong[0]} has the wrong type; delete it and probe again")
+    return cast
 
 
 def _numbers(path: Path, names: tuple[str, ...] | None = None) -> dict[str, float | None]:
