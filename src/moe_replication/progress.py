@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+# Seconds; what follows a run live shall show something new every minute.
+LONGEST_SILENCE = 30.0
+
+
 class TrainingProgress:
     """Speed and remaining time from a monotonic clock; silent on ranks without a `log` file.
 
@@ -22,11 +26,15 @@ class TrainingProgress:
             log.parent.mkdir(parents=True, exist_ok=True)
         self.log = open(log, "a" if first_step else "w", encoding="utf-8") if shown else None  # noqa: SIM115
         self.unit, self.steps, self.first_step = unit, steps, first_step
-        self.started = time.monotonic()
+        self.started = self.said = time.monotonic()
         columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console, disable=not (shown and self.console.is_terminal))
         self.task = self.bar.add_task(label, total=steps, completed=first_step)
         self.bar.start()
+
+    def is_due(self) -> bool:
+        """Whether nothing has been said for so long that somebody who watches would wonder."""
+        return time.monotonic() - self.said > LONGEST_SILENCE
 
     def line(self, step: int, loss: float, learning_rate: float, processed: int) -> None:
         """One line for `step` steps done; `processed` counts tokens or images since the start of this process."""
@@ -40,6 +48,7 @@ class TrainingProgress:
 
     def say(self, text: str) -> None:
         """A line of its own, on screen and in the log."""
+        self.said = time.monotonic()
         self.bar.console.print(text, markup=False)
         if self.log:
             print(text, file=self.log, flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 from moe_replication.config import load_project
 from moe_replication.errors import BadInput
-from moe_replication.figures.alt_text import alt_text, first_sentence
+from moe_replication.figures.alt_text import alt_text, first_sentence, sample_text
 
 ROOT = Path(__file__).parents[2]
 FIGURES = load_project(ROOT, {"scale": "smoke"}).figures
@@ -43,6 +43,13 @@ def test_caption_and_csv_make_two_sentences(tmp_path):
 def test_without_a_row_a_seed_the_stated_n_and_the_one_measure_are_told(tmp_path):
     text = described(tmp_path, "condition,epoch,n,mean\nv1,1,3,0.25\nv1,2,3,0.25\n")
     assert text.endswith("Drawn: condition v1; n = 3; values 0.25.")
+
+
+def test_sample_is_the_n_of_the_csv_and_nothing_where_it_counts_none(tmp_path):
+    described(tmp_path, "condition,n,mean\nv1,3,0.25\nv2,0,\n")
+    assert sample_text(tmp_path, "demo", "b-made-up") == "n = 3; condition v1"
+    described(tmp_path, "condition,n,mean\nv1,,0.25\nv2,,\n")
+    assert sample_text(tmp_path, "demo", "b-made-up") == ""
 
 
 def test_many_conditions_and_measures_are_counted_not_listed(tmp_path):

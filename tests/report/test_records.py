@@ -70,7 +70,7 @@ def test_without_prepared_data_published_sizes_bound_the_settings(records):
 
 def test_a_limit_below_the_set_stands_as_a_limit(records):
     (text,) = records("smoke", ["tc"]).splits
-    assert text.text.startswith("embedded: at most 300,000 training tokens, at most 8,192 validation tokens;")
+    assert text.text.startswith("embedded: at most 75,000 training tokens, at most 8,192 validation tokens;")
 
 
 def test_published_numbers_of_images_are_known(records):

@@ -10,7 +10,7 @@ pytest.importorskip("mlflow")
 from mlflow import MlflowClient
 
 from moe_replication.config.fingerprint import training_code_version
-from moe_replication.progress import TrainingProgress
+from moe_replication.progress import LONGEST_SILENCE, TrainingProgress
 from moe_replication.tracking import live as live_module
 from moe_replication.tracking.live import Live, follow, log_points, look
 from moe_replication.tracking.store import open_store
@@ -151,3 +151,17 @@ def test_a_store_that_fails_is_a_warning_and_tried_again(untrained, write_run, m
     monkeypatch.setattr(live_module.time, "sleep", finish)
     follow(untrained, f"sqlite:///{path}", said.append)
     assert [line for line in said if line.startswith("warning: ") and "not an SQLite file" in line]
+
+
+def test_a_run_of_slow_steps_is_due_for_a_line(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("moe_replication.progress.time.monotonic", lambda: clock[0])
+    progress = TrainingProgress("et seed 0", 0, 100, "images", tmp_path / "log.txt")
+    clock[0] += LONGEST_SILENCE
+    assert not progress.is_due()
+    clock[0] += 0.1
+    assert progress.is_due()
+    progress.line(1, 2.5, 1e-3, 256)
+    assert not progress.is_due()
+    progress.close()
+    assert LONGEST_SILENCE < 60

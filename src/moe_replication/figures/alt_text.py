@@ -35,7 +35,9 @@ def alt_text(root: Path, scale: str, name: str) -> str:
 def sample_text(root: Path, scale: str, name: str) -> str:
     """How many seeds or runs of which conditions figure `name` shows, as its CSV has it; empty where it counts none."""
     own = _own(_table(root, scale, name))
-    own = own.filter(pl.col("n").ne_missing(0)) if "n" in own.columns else own
+    # A column without any entry is read as text.
+    counted = "n" in own.columns and own["n"].dtype.is_numeric()
+    own = own.filter(pl.col("n").ne_missing(0)) if counted else own
     return "; ".join(part for part in (_counts(own), _conditions(own)) if part) if _counts(own) else ""
 
 

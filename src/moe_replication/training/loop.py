@@ -191,6 +191,8 @@ class Trainer:
         self.done = done = step + 1
         if done % config.training.log_every == 0 or done == task.steps or done == 1:
             self._log(done, learning_rate, output)
+        elif self.progress.is_due():
+            self._say_step(done, torch.stack(self.pending).mean().item(), learning_rate)
         if done % task.evaluate_every == 0 or done == task.steps:
             self._evaluate(done)
         if done in self.snapshot_steps and rank() == 0:
@@ -224,13 +226,16 @@ class Trainer:
         parts = {name: value.item() for name, value in output.parts.items()} if self.run.config.ecology else {}
         self._add_row(done, {"train_loss": loss, "learning_rate": learning_rate} | parts | row)
         self.experts += expert_rows
-        self.progress.line(done, loss, learning_rate, (done - self.first_step) * self.task.samples_per_step)
+        self._say_step(done, loss, learning_rate)
         found = self.watch.see_losses(done, pending.tolist())
         if output.routing:
             usage_LE = mean_over_ranks(routing_statistics.usage(output.routing))
             found += self.watch.see_usage(done, usage_LE.tolist())
         for warning in found:
             self.progress.say(f"warning: {warning}")
+
+    def _say_step(self, done: int, loss: float, learning_rate: float) -> None:
+        self.progress.line(done, loss, learning_rate, (done - self.first_step) * self.task.samples_per_step)
 
     def _evaluate(self, done: int) -> None:
         row, expert_rows = self.task.evaluate(done)
