@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-
 # Seconds; what follows a run live shall show something new every minute.
 LONGEST_SILENCE = 30.0
 
