@@ -17,6 +17,7 @@ from moe_replication.config.probe import probe_folder
 from moe_replication.config.overrides import OVERRIDES_VARIABLE, changed_settings
 from moe_replication.errors import BadInput
 from moe_replication.report.sections import PAGES_CODE, SCORECARD_CODE, letters, page_file, page_names, sections
+from moe_replication.scheduling.requests import threads_of_all
 from moe_replication.tracking import LAST_FAILURE
 
 try:
@@ -78,6 +79,11 @@ def corpus_of_tokens(wildcards):
     """The embedded corpus, for token sets that are made from it."""
     embedded = any(wildcards.name.startswith(f"{source}-") for source in EMBEDDED_TEXT)
     return f"{DATA}/corpora/embedded/manifest.json" if embedded else []
+
+
+def token_threads(wildcards):
+    """All cores for a large set; `workflow.cores` would fail on a cluster, whose cores nobody counts."""
+    return 1 if corpus_of_tokens(wildcards) else threads_of_all(workflow.resource_settings.cores, PROJECT.root)
 
 
 def domain_roots(name):

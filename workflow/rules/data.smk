@@ -1,12 +1,6 @@
 """Corpora, tokenizers, token shards, image sets and probe texts; shared by all scales."""
 
 from moe_replication.data.code import CORPUS_CODE, DOMAIN_CODE, IMAGE_CODE, TOKEN_CODE
-from moe_replication.scheduling.requests import threads_of_all
-
-
-def token_threads(wildcards):
-    """All cores for a large set; `workflow.cores` would fail on a cluster, whose cores nobody counts."""
-    return 1 if corpus_of_tokens(wildcards) else threads_of_all(workflow.resource_settings.cores, PROJECT.root)
 
 
 rule corpus:
