@@ -51,8 +51,8 @@ def notes(plan: Plan) -> list[str]:
         f" hours: {device.unit}-hours of all runs.",
         "Active: routers, shared expert and the routed experts that a token meets on average; a token: FLOPs by token"
         " (or image) trained on.",
-        "FLOPs: 2 a weight and token, attention scores over the whole square, backward twice the forward; head"
-        " recomputed in loss chunks, evaluation, oracle trials and Muon's Newton-Schulz included"
+        "FLOPs: 2 a weight and token, attention scores over the whole square, backward twice the forward; evaluation,"
+        " what is recomputed, oracle trials and Muon's Newton-Schulz included"
         f" ({_share(plan, 'newton_schulz')} of all).",
         f"Hours: counted FLOPs at {device.utilization:.0%} of {peaks} ({device.name};"
         f" {device.origins['peak_tflops.' + used[0]]}). Utilization: {device.origins['utilization']}.",
