@@ -48,6 +48,8 @@ def test_without_a_row_a_seed_the_stated_n_and_the_one_measure_are_told(tmp_path
 def test_sample_is_the_n_of_the_csv_and_nothing_where_it_counts_none(tmp_path):
     described(tmp_path, "condition,n,mean\nv1,3,0.25\nv2,0,\n")
     assert sample_text(tmp_path, "demo", "b-made-up") == "n = 3; condition v1"
+    described(tmp_path, "condition,val_loss_n,mean\nv1,2,0.25\nv2,0,\n")
+    assert sample_text(tmp_path, "demo", "b-made-up") == "n = 2; condition v1"
     described(tmp_path, "condition,n,mean\nv1,,0.25\nv2,,\n")
     assert sample_text(tmp_path, "demo", "b-made-up") == ""
 

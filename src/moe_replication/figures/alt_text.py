@@ -36,8 +36,8 @@ def sample_text(root: Path, scale: str, name: str) -> str:
     """How many seeds or runs of which conditions figure `name` shows, as its CSV has it; empty where it counts none."""
     own = _own(_table(root, scale, name))
     # A column without any entry is read as text.
-    counted = "n" in own.columns and own["n"].dtype.is_numeric()
-    own = own.filter(pl.col("n").ne_missing(0)) if counted else own
+    counted = next((name for name in COUNTS if name in own.columns and own[name].dtype.is_numeric()), None)
+    own = own if counted is None else own.filter(pl.col(counted).ne_missing(0))
     return "; ".join(part for part in (_counts(own), _conditions(own)) if part) if _counts(own) else ""
 
 
