@@ -67,6 +67,13 @@ class Browser:
             assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.05)
 
+    def wait_for_error(self) -> None:
+        """Return as soon as the page has an error; some are told only after it has loaded."""
+        end = time.monotonic() + LIMIT
+        while not self.errors:
+            assert time.monotonic() < end, "no error came"
+            self.run("new Promise((done) => setTimeout(done, 50))")
+
     def screenshot(self, path: Path) -> None:
         """What the window shows, as PNG."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))

@@ -68,6 +68,7 @@ def test_a_broken_page_is_noticed(chromium, tmp_path, fault):
     page = tmp_path / "broken.html"
     page.write_text(f"<!doctype html><title>broken</title>{BROKEN[fault]}", encoding="utf-8")
     chromium.open(page.as_uri())
+    chromium.wait_for_error()
     assert len(chromium.errors) == 1
 
 
