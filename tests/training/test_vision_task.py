@@ -120,12 +120,40 @@ def test_census_counts_first_choices_and_assignments(smoke, folder, condition):
 
 def test_routing_stays_in_float32_under_mixed_precision(smoke, folder):
     task = _task(folder, smoke["v1"])
-    task.model.bfloat16()
+    for parameter in task.model.parameters():  # and not the running statistics, as DeepSpeed does
+        parameter.data = parameter.data.bfloat16()
     (batch,) = task.micro_batches(0)
     assert batch.inputs.dtype == torch.bfloat16
     output = task.loss(batch, 0).routing[0]
     assert output.logits_NE.dtype == output.selection.gates_NE.dtype == output.y.dtype == torch.float32
     assert output.x_ND.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("condition", ["v1", "v6"])
+def test_a_bfloat16_encoder_trains_like_one_in_float32(smoke, folder, condition):
+    """Losses of five steps under DeepSpeed, and the census after them."""
+    from moe_replication.training.engine import Engine
+
+    losses, accuracies = {}, {}
+    for precision in ("float32", "bfloat16"):
+        config = smoke[condition]
+        config = dataclasses.replace(config, engine=dataclasses.replace(config.engine, precision=precision))
+        task = _task(folder, config)
+        engine = Engine(task.model, config)
+        losses[precision] = []
+        for step in range(5):
+            engine.set_learning_rates(step, task.steps)
+            for batch in task.micro_batches(step):
+                found = task.loss(batch, step)
+                losses[precision].append(found.train_loss.item())
+                engine.backward(found.loss)
+                engine.step()
+        accuracies[precision] = task.evaluate(5)[0]["test_accuracy"]
+        statistics = [module.running_var for module in task.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        assert statistics and all(variance.dtype == torch.float32 for variance in statistics)
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["bfloat16"] != losses["float32"]
+    assert accuracies["bfloat16"] == pytest.approx(accuracies["float32"], abs=0.15)
 
 
 def test_images_that_choose_by_cut_off_need_the_whole_batch_as_pool(smoke):

@@ -11,14 +11,26 @@ from torch import Tensor, nn
 from moe_replication.config.sections import WideResNetConfig
 
 
+class Norm(nn.BatchNorm2d):
+    """Batch norm of (N, C, H, W) in float32 whatever the precision of the weights; the result has x's dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """DeepSpeed casts parameters and leaves the running statistics in float32, which batch_norm refuses."""
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        weight, bias = self.weight.float(), self.bias.float()
+        mean, variance = self.running_mean, self.running_var
+        return F.batch_norm(x.float(), mean, variance, weight, bias, self.training, self.momentum, self.eps).to(x.dtype)
+
+
 class ResidualBlock(nn.Module):
     """BN-ReLU-conv3x3 twice, dropout between, identity or 1x1 shortcut."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels_in)
+        self.norm1 = Norm(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.norm2 = Norm(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.dropout = dropout
         same = stride == 1 and channels_in == channels_out
@@ -47,7 +59,7 @@ class WideResNet(nn.Module):
                 blocks.append(ResidualBlock(channels, width, stride if block == 0 else 1, config.dropout))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = Norm(channels)
         self.project = nn.Linear(channels, config.feature_width)
 
     def forward(self, images: Tensor) -> Tensor:
