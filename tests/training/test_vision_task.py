@@ -150,7 +150,8 @@ def test_a_bfloat16_encoder_trains_like_one_in_float32(smoke, folder, condition)
                 engine.step()
         accuracies[precision] = task.evaluate(5)[0]["test_accuracy"]
         statistics = [module.running_var for module in task.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-        assert statistics and all(variance.dtype == torch.float32 for variance in statistics)
+        assert statistics
+        assert all(variance.dtype == torch.float32 for variance in statistics)
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
     assert losses["bfloat16"] != losses["float32"]
     assert accuracies["bfloat16"] == pytest.approx(accuracies["float32"], abs=0.15)
