@@ -66,15 +66,20 @@ class Scratch:
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def copied(source: Path, root: Path) -> Scratch:
+    """The code and settings of a project without any result."""
+    for part in PARTS:
+        if (source / part).is_dir():
+            shutil.copytree(source / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            root.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / part, root / part)
+    return Scratch(root)
+
+
 def make_scratch(root: Path, job: str = "condition") -> Scratch:
     """Copy what a project consists of; its smoke scale has jobs of this size, a condition's as at larger scales."""
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy(source, root / part)
-    scratch = Scratch(root)
+    scratch = copied(ROOT, root)
     scratch.edit("config/scales/smoke.yaml", "job: paper", f"job: {job}")
     return scratch
 

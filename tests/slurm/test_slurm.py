@@ -4,7 +4,6 @@ one machine, bit for bit."""
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ import pytest
 from moe_replication.config import load_project
 from moe_replication.files import read_json
 from moe_replication.scheduling.requests import JobRequests
-from scratch_project import Scratch, assert_same_results, make_scratch
+from scratch_project import Scratch, assert_same_results, copied, make_scratch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Paper A by two rules; paper B on images and on text.
@@ -113,8 +112,7 @@ def report(slurm: Callable[..., str]) -> None:
 
 def test_dag_on_slurm_survives_preemption_and_time_limit_with_the_same_results(slurm, reference, tmp_path):
     root = tmp_path / "project"
-    shutil.copytree(reference.root, root, ignore=shutil.ignore_patterns("results", "figures", "logs", ".snakemake"))
-    project = Scratch(root)
+    project = copied(reference.root, root)
     with ThreadPoolExecutor() as pool:
         workflow = pool.submit(project.run, *SUBMIT, "--config", *CONFIG)
         begun = disturb(slurm, project, workflow.done)

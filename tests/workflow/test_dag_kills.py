@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from random import Random
 
 import pytest
 
-from scratch_project import PARTS, SMALL, Scratch, assert_same_results, make_scratch
+from scratch_project import SMALL, Scratch, assert_same_results, copied, make_scratch
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 KILLS = int(os.environ.get("MOE_DAG_KILLS", "3"))
@@ -82,16 +81,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     return scratch
 
 
-def empty_copy(project: Scratch, root: Path) -> Scratch:
-    """The same code and settings without any result."""
-    for part in PARTS:
-        source = project.root / part
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / part)
-    return Scratch(root)
-
-
 def test_killed_workflow_ends_with_the_same_tables_and_trains_no_run_twice(undisturbed, tmp_path):
-    project, choice, done = empty_copy(undisturbed, tmp_path), Random(0), {}
+    project, choice, done = copied(undisturbed.root, tmp_path), Random(0), {}
     # First those in training: once every run is trained there is none left to hit.
     for number in range(KILLS):
         signum, training = SIGNALS[number % len(SIGNALS)], number < -(-KILLS // 2)
