@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moe_replication.config import load_project
-from moe_replication.config.project import Condition
+from moe_replication.config.matrix import Condition
 from moe_replication.ecology.control_number import control_number, meets_threshold
 from moe_replication.errors import BadInput
 

@@ -78,7 +78,8 @@ def test_stand_in_gives_way_to_a_local_copy(tmp_path):
 
 
 def test_seeds_from_the_command_line_may_be_strings():
-    assert load_project(ROOT, {"scale": "smoke", "seeds": ["0", "3"]}).seeds == (0, 3)
+    project = load_project(ROOT, {"scale": "smoke", "seeds": ["0", "3"]})
+    assert {run.seed for run in project.runs} == {0, 3}
 
 
 def test_token_folder_name_says_what_it_holds():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moe_replication.config import load_project
-from moe_replication.config.project import read_paper
+from moe_replication.config.matrix import read_paper
 from moe_replication.config.recipes import recipe_difference
 from moe_replication.errors import BadInput
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from moe_replication.config.project import Condition, Project
+from moe_replication.config.matrix import Condition
+from moe_replication.config.project import Project
 from moe_replication.ecology.control_number import control_number
 from moe_replication.statistics.probe_tables import SCAN_SCHEMAS
 

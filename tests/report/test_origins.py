@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from moe_replication.config.matrix import Condition, Paper
 from moe_replication.config.overlays import read_layer
-from moe_replication.config.project import Condition, Paper
 from moe_replication.report.origins import (
     OTHER,
     OURS,
@@ -57,7 +57,7 @@ def test_an_origin_is_told_by_a_whole_mark_or_counts_as_other(origin, kind):
 
 def made_paper(trees: dict[str, dict]) -> Paper:
     conditions = {
-        name: Condition(name=name, title=name, rows=(), baseline=None, recipe=None, config=None,
+        name: Condition(name=name, title=name, rows=(), baseline=None, recipe=None, seeds=(), config=None,
                         tree=read_layer(tree, "ours"))
         for name, tree in trees.items()
     }  # fmt: skip

@@ -6,8 +6,9 @@ import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from moe_replication.config.matrix import Condition
 from moe_replication.config.needs import data_path
-from moe_replication.config.project import Condition, Project
+from moe_replication.config.project import Project
 from moe_replication.config.run import RunConfig
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json
@@ -192,7 +193,7 @@ def _condition_plan(project: Project, paper: str, condition: Condition, assumpti
         parameters_total=total, parameters_active=active, horizon=horizon, forward=forward, flops=flops, memory=memory,
         devices=config.engine.world_size, device_hours=device.hours(flops.total, precision),
         precision=precision, snapshot_bytes=len(config.training.snapshots) * BYTES[precision] * total,
-        runs=len(project.seeds),
+        runs=len(condition.seeds),
     )  # fmt: skip
 
 

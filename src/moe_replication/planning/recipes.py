@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from moe_replication.config.project import Project, read_paper
+from moe_replication.config.matrix import read_paper
+from moe_replication.config.project import Project
 from moe_replication.config.recipes import RecipeDifference, recipe_difference
 from moe_replication.errors import BadInput
 

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moe_replication.config.project import Condition, Project
+from moe_replication.config.matrix import Condition
+from moe_replication.config.project import Project
 from moe_replication.config.run import RunConfig
 from moe_replication.errors import BadInput
 from moe_replication.planning.assumptions import Assumptions, load_assumptions

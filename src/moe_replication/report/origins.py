@@ -6,8 +6,8 @@ import json
 import re
 from collections import defaultdict
 
+from moe_replication.config.matrix import Paper
 from moe_replication.config.overlays import Leaf
-from moe_replication.config.project import Paper
 from moe_replication.report.html import escape, table
 
 STATED, RELEASED, RECONSTRUCTED, OURS = "the papers", "released code", "reconstructed", "ours"

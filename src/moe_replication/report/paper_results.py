@@ -9,7 +9,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from moe_replication.config.project import Project, read_paper
+from moe_replication.config.matrix import read_paper
+from moe_replication.config.project import Project
 from moe_replication.errors import BadInput
 from moe_replication.figures.alt_text import alt_text, sample_text
 from moe_replication.figures.paper_values import read_paper_values

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moe_replication.config.project import Project, read_paper
+from moe_replication.config.matrix import read_paper
+from moe_replication.config.project import Project
 
 FIXED_PAGES = ("discrepancies", "environment", "checklist")
 # Code that decides the scorecard and the other pages: the workflow tracks it, `why` names it.

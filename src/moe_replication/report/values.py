@@ -9,8 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from moe_replication.config.matrix import Condition, read_paper
 from moe_replication.config.overlays import lay_over, read_layer, values
-from moe_replication.config.project import Condition, Project, read_paper
+from moe_replication.config.project import Project
 from moe_replication.config.recipes import recipe_tree
 from moe_replication.report.html import escape
 from moe_replication.statistics.collect import read_parquet

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from moe_replication.config.fingerprint import run_key, training_code_version
+from moe_replication.config.matrix import Condition
 from moe_replication.config.needs import data_path
-from moe_replication.config.project import Condition, Project, Run
+from moe_replication.config.project import Project, Run
 from moe_replication.config.safety import safety_settings
 from moe_replication.distributed import first_over_ranks, mean_over_ranks, rank
 from moe_replication.errors import Stopped, TrainingDiverged

@@ -14,7 +14,8 @@ import torch
 from moe_replication.config.analysis import ANALYSIS_FILE, analysis_digest, analysis_settings
 from moe_replication.config.claims import claim_digest
 from moe_replication.config.fingerprint import lock_version, training_code_version
-from moe_replication.config.project import Condition, Project, Run
+from moe_replication.config.matrix import Condition
+from moe_replication.config.project import Project, Run
 from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import CUTOFF_RULES
 from moe_replication.distributed import world_size
