@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from moe_replication.figures import baselines, confound, sensitivity, style
+from moe_replication.figures import baselines, confound, sensitivity, sizes, style
 from moe_replication.figures.differences import (
     difference_panel,
     final_differences,
@@ -138,7 +138,37 @@ def test_baselines_carry_their_cost(paper_a_tables):
     assert set(data.filter(pl.col("kind") == "difference")["baseline"]) == {"et"}
 
 
-@pytest.mark.parametrize("module", [confound, sensitivity, baselines])
+def test_sizes_pair_rules_within_a_size(tmp_path, info):
+    """Losses by hand: at d6 ET is 0.2 below TC aux in both seeds, at d12 0.1 and 0.3."""
+    losses = {
+        "d6-tc-aux": (4.0, 4.1), "d6-et": (3.8, 3.9), "tc-aux": (3.5, 3.6), "et": (3.4, 3.3), "ec-batch": (3.5, 3.4),
+    }  # fmt: skip
+    template = RUNS.head(1)
+    runs = pl.concat(
+        template.with_columns(
+            condition=pl.lit(name), title=pl.lit(name), seed=pl.lit(seed, pl.Int64), val_loss=pl.lit(loss),
+            parameters_active=pl.lit(1000.0), tokens=pl.lit(10.0),
+        )
+        for name, pair in losses.items()
+        for seed, loss in enumerate(pair)
+    )  # fmt: skip
+    data = sizes.size_data(runs)
+    gaps = data.filter(pl.col("kind") == "difference").select("size", "gap", "value", "n").rows()
+    expected = {("d6", "ET - TC aux"): -0.2, ("d12", "EC - TC aux"): -0.1, ("d12", "ET - TC aux"): -0.2,
+                ("d12", "ET - EC"): -0.1}  # fmt: skip
+    assert {(size, gap): value for size, gap, value, _ in gaps} == pytest.approx(expected)
+    assert {n for *_, n in gaps} == {2}
+    sizes.draw({"runs": runs}, info, tmp_path / "figure")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_the_papers_gaps_by_hand(info):
+    found = sizes.paper_gaps(info.paper_values)
+    assert found["ET - TC aux"]["d20"] == pytest.approx(2.620 - 2.687)
+    assert "d6" not in found["ET - TC aux"]
+
+
+@pytest.mark.parametrize("module", [confound, sensitivity, baselines, sizes])
 def test_without_the_variants_there_is_a_sentence(tmp_path, info, module):
     module.draw({"runs": RUNS.filter(pl.col("condition") == "et")}, info, tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1

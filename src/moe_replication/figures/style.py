@@ -116,6 +116,10 @@ CONDITION_LOOKS = {
     **_looks(SKY, {"d20-tc-aux": ("P", "--")}),
     **_looks(VERMILION, {"d20-ec": ("P", "-")}),
     **_looks(GREEN, {"d20-et": ("P", "-")}),
+    **_looks(BLACK, {"d6-dense": ("X", "--")}),
+    **_looks(SKY, {"d6-tc-aux": ("X", "--")}),
+    **_looks(VERMILION, {"d6-ec": ("X", "--")}),
+    **_looks(GREEN, {"d6-et": ("X", "--")}),
     **_looks(BLUE, {"cross-tc-none": ("s", ":"), "cross-tc-e0.30": ("v", "--")}),
     **_looks(BLUE, {"cross-tc-e0.545": ("^", "-."), "cross-tc-e1.0": ("P", ":")}),
 }
