@@ -5,9 +5,23 @@ import math
 import pytest
 import torch
 
-from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles, rotate
+from moe_replication.layers.attention import CausalSelfAttention, KVCache, rotary_angles
+from moe_replication.layers.norms import rms_norm, rotated_norm
 
 CPU = torch.device("cpu")
+
+
+def turned(x_THK: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Of one sequence."""
+    return rotated_norm(x_THK[None], cos, sin)[0]
+
+
+def naive(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn, then normalise, as the formulas stand."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    x = torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)
+    return x / (x.square().mean(dim=-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
 
 
 def test_rms_norm_on_paper():
@@ -16,22 +30,49 @@ def test_rms_norm_on_paper():
     assert rms_norm(torch.tensor([3.0, 4.0])).tolist() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (3, 1, 16), (1, 1)])
+def test_rms_norm_and_its_gradient_against_torch(shape):
+    generator = torch.Generator().manual_seed(0)
+    x, dy = torch.randn(2, *shape, generator=generator, dtype=torch.float32)
+    x[0] = 0.0  # a row of zeros has no direction
+    found, expected = (x.clone().requires_grad_() for _ in range(2))
+    ours, theirs = rms_norm(found), torch.nn.functional.rms_norm(expected, shape[-1:], eps=1.1920929e-07)
+    torch.testing.assert_close(ours, theirs)
+    ours.backward(dy)
+    theirs.backward(dy)
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_rotated_norm_and_its_gradient_against_the_formulas():
+    """In float64 behind the naive one; a transposed gradient, as attention gives it."""
+    generator = torch.Generator().manual_seed(0)
+    x, dy = torch.randn(2, 3, 9, 2, 6, generator=generator)
+    cos, sin = rotary_angles(9, 6, 10000.0, CPU)
+    found, expected = x.clone().requires_grad_(), x.double().requires_grad_()
+    ours, theirs = rotated_norm(found, cos, sin), naive(expected, cos.double(), sin.double())
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
+    ours.backward(dy.transpose(1, 2).contiguous().transpose(1, 2))
+    theirs.backward(dy.double())
+    torch.testing.assert_close(found.grad.double(), expected.grad, rtol=1e-5, atol=1e-6)
+
+
 def test_rotary_angles_and_rotation_on_paper():
     cos, sin = rotary_angles(3, 4, 10000.0, CPU)
     # frequencies 10000^0 = 1 and 10000^(-2/4) = .01
     torch.testing.assert_close(cos, torch.tensor([[0, 0], [1, 0.01], [2, 0.02]]).cos())
-    x = torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(1, 1, 3, 1)
-    turned = rotate(x, cos, sin)[0, 0]
-    assert turned[0].tolist() == [1.0, 2.0, 3.0, 4.0]
+    rms = math.sqrt(7.5)  # of (1, 2, 3, 4), turned or not
+    found = rms * turned(torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(3, 1, 1), cos, sin)[:, 0]
+    assert found[0].tolist() == pytest.approx([1.0, 2.0, 3.0, 4.0], rel=1e-6)
     c, s, c_slow, s_slow = math.cos(1), math.sin(1), math.cos(0.01), math.sin(0.01)
     expected = [c + 3 * s, 2 * c_slow + 4 * s_slow, 3 * c - s, 4 * c_slow - 2 * s_slow]
-    assert turned[1].tolist() == pytest.approx(expected, rel=1e-6)
+    assert found[1].tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_rotated_products_depend_on_the_distance_alone():
     cos, sin = rotary_angles(9, 8, 10000.0, CPU)
-    query, key = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0)).expand(2, 1, 1, 9, 8)
-    scores = (rotate(query, cos, sin) @ rotate(key, cos, sin).mT)[0, 0]
+    pair = torch.randn(2, 1, 1, 8, generator=torch.Generator().manual_seed(0)).expand(2, 9, 1, 8)
+    query, key = (turned(part, cos, sin)[:, 0] for part in pair)
+    scores = query @ key.mT
     for distance in range(9):
         diagonal = scores.diagonal(-distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-4, atol=1e-5)
@@ -40,16 +81,16 @@ def test_rotated_products_depend_on_the_distance_alone():
 
 def test_rotation_is_in_float32_and_keeps_the_dtype():
     cos, sin = rotary_angles(512, 4, 10000.0, CPU)
-    x = torch.ones(1, 1, 512, 4, dtype=torch.bfloat16)
-    assert rotate(x, cos, sin).dtype == torch.bfloat16
-    torch.testing.assert_close(rotate(x, cos, sin), rotate(x.float(), cos, sin).bfloat16())
+    x = torch.randn(512, 1, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert turned(x, cos, sin).dtype == torch.bfloat16
+    torch.testing.assert_close(turned(x, cos, sin), turned(x.float(), cos, sin).bfloat16(), rtol=0, atol=0)
 
 
 def test_rotation_of_two_positions_on_paper():
-    """Width 2, one frequency of 1: position p turns (1, 0) to (cos p, -sin p)."""
+    """Width 2, one frequency of 1: position p turns (1, 0) to (cos p, -sin p), here of root mean square 1."""
     cos, sin = rotary_angles(2, 2, 10000.0, CPU)
-    turned = rotate(torch.tensor([1.0, 0.0]).repeat(1, 1, 2, 1), cos, sin)[0, 0]
-    torch.testing.assert_close(turned, torch.tensor([[1.0, 0.0], [0.54030231, -0.84147098]]))
+    found = turned(torch.tensor([1.0, 0.0]).repeat(2, 1, 1), cos, sin)[:, 0]
+    torch.testing.assert_close(found / math.sqrt(2), torch.tensor([[1.0, 0.0], [0.54030231, -0.84147098]]))
 
 
 def test_angles_of_later_positions_are_those_of_the_whole():
@@ -88,7 +129,7 @@ def _explicit(attention: CausalSelfAttention, x: torch.Tensor, cos: torch.Tensor
         mine = slice(head * size, (head + 1) * size)
         shared = slice(head // share * size, (head // share + 1) * size)
         q, k, v = x @ attention.query[mine].T, x @ attention.key[shared].T, x @ attention.value[shared].T
-        q, k = (rms_norm(rotate(part[None, None], cos, sin))[0, 0] for part in (q, k))
+        q, k = (naive(part[:, None], cos, sin)[:, 0] for part in (q, k))
         rows = []
         for t in range(LENGTH):
             weights = (k[: t + 1] @ q[t] / math.sqrt(size)).softmax(0)

@@ -50,9 +50,10 @@ def _assert_causal(model: GPT, training: bool) -> None:
     for mask, other in zip(masks, other_masks, strict=True):
         assert torch.equal(mask[:, past], other[:, past])
         assert not torch.equal(mask[:, future], other[:, future])
+    # Last digits: an expert's product sums in another order when it has other rows.
     for gate, other in zip(gates, other_gates, strict=True):
-        torch.testing.assert_close(gate[:, past], other[:, past], rtol=0, atol=1e-6)
-    torch.testing.assert_close(hidden[:, past], other_hidden[:, past], rtol=0, atol=1e-6)
+        torch.testing.assert_close(gate[:, past], other[:, past], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(hidden[:, past], other_hidden[:, past], rtol=1e-6, atol=1e-6)
     assert not torch.allclose(hidden[:, future], other_hidden[:, future])
 
 

@@ -10,7 +10,8 @@ import torch
 
 from moe_replication.config import load_project
 from moe_replication.config.run import RunConfig
-from moe_replication.layers.attention import rms_norm, rotary_angles
+from moe_replication.layers.attention import rotary_angles
+from moe_replication.layers.norms import rms_norm
 from moe_replication.models.gpt import GPT, DenseFFN
 from moe_replication.models.initialization import fill_normal
 from moe_replication.models.tiered_moe import classification_losses

@@ -43,8 +43,8 @@ def test_dense_model_on_paper(sized):
     assert memory.optimizer == (2 * 2 * MATRICES + 8 * ENDS) // 2
     # The bucket, and the flattened copy of what is in it.
     assert memory.buffers == 2 * REDUCE_BUCKET + 2 * PARAMETERS
-    # A layer keeps 2 d + 6 d in attention and 2 d + 4 d in the feed-forward; the embedding 2 d, the end 3 d.
-    assert memory.activations == 256 * (2 * (8 + 6) + 5) * 32 * 2
+    # A layer keeps 2 d + 4 d in attention and 2 d + 4 d in the feed-forward; the embedding 2 d, the end 3 d.
+    assert memory.activations == 256 * (2 * (6 + 6) + 5) * 32 * 2
     # Slope and gradient in float32, one of the product and the gradient in bfloat16.
     assert memory.workspace == (8 + 2) * 256 * 512
     # Own gradients and Muon's updates, beside AdamW's largest tensor: flat in both precisions, and four terms.

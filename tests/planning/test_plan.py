@@ -193,7 +193,7 @@ def test_probe_of_a_run_by_hand(paper_project, paper_rows):
 
 def test_too_large_a_model_is_named(scratch):
     path = scratch / "config/planning.yaml"
-    path.write_text(path.read_text().replace("memory_gb: {value: 180,", "memory_gb: {value: 50,"))
+    path.write_text(path.read_text().replace("memory_gb: {value: 180,", "memory_gb: {value: 45,"))
     text = printed(plan_text(make_plan(load_project(scratch, {"scale": "paper", "papers": ["expert-threshold"]}))))
     assert "d20-et; lower training.micro_batch_size" in " ".join(text.split())
 

@@ -11,10 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def rms_norm(x: Tensor) -> Tensor:
-    """RMSNorm without weights, over the last dimension."""
-    return F.rms_norm(x, (x.shape[-1],))
+from moe_replication.layers.norms import rotated_norm
 
 
 def rotary_angles(
@@ -24,13 +21,6 @@ def rotary_angles(
     frequencies = base ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angles = torch.outer(torch.arange(first, first + positions, device=device, dtype=torch.float32), frequencies)
     return angles.cos(), angles.sin()
-
-
-def rotate(x_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-    """Rotate the pairs (first half, second half) of each head by the position's angles."""
-    first, second = x_BHTK.float().chunk(2, dim=-1)
-    rotated = torch.cat((first * cos_TK + second * sin_TK, second * cos_TK - first * sin_TK), dim=-1)
-    return rotated.to(x_BHTK.dtype)
 
 
 @dataclass(kw_only=True)
@@ -72,12 +62,13 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D); with a cache the T positions follow the cached ones and join them."""
         batch, length, width = x_BTD.shape
-        query, key, value = (
-            F.linear(x_BTD, weight).view(batch, length, heads, -1).transpose(1, 2)
+        query_BTHK, key_BTGK, value_BTGK = (
+            F.linear(x_BTD, weight).view(batch, length, heads, -1)
             for weight, heads in ((self.query, self.heads), (self.key, self.kv_heads), (self.value, self.kv_heads))
         )
-        query = rms_norm(rotate(query, cos_TK, sin_TK))
-        key = rms_norm(rotate(key, cos_TK, sin_TK))
+        query = rotated_norm(query_BTHK, cos_TK, sin_TK).transpose(1, 2)
+        key = rotated_norm(key_BTGK, cos_TK, sin_TK).transpose(1, 2)
+        value = value_BTGK.transpose(1, 2)
         past = 0
         if cache is not None:
             past = cache.length

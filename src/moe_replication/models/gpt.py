@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import GPTConfig, MoEConfig, RoutingConfig
-from moe_replication.layers.attention import CausalSelfAttention, KVCache, rms_norm, rotary_angles
+from moe_replication.layers.attention import CausalSelfAttention, KVCache, rotary_angles
 from moe_replication.layers.experts import expert_ffn
 from moe_replication.layers.head_loss import HeadLoss
 from moe_replication.layers.moe import MoELayer, MoEOutput
+from moe_replication.layers.norms import rms_norm
 from moe_replication.layers.recompute import recomputed
 from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
 from moe_replication.routing import RoutingContext

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from moe_replication.config.run import RunConfig
-from moe_replication.layers.attention import rms_norm
 from moe_replication.layers.moe import MoELayer, MoEOutput
+from moe_replication.layers.norms import rms_norm
 from moe_replication.models.initialization import aspect_ratio_std, fill_normal, named_matrices
 from moe_replication.models.wide_resnet import WideResNet
 from moe_replication.routing import RoutingContext

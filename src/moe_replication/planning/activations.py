@@ -79,8 +79,8 @@ def output_sides(block: ResidualBlock, sides: tuple[int, int]) -> tuple[int, int
 
 
 def _attention_bytes(attention: CausalSelfAttention, width: int, size: int) -> int:
-    """Stream and its norm; queries and keys before and after theirs; values; the mixture."""
-    return (2 * width + 3 * len(attention.query) + 3 * len(attention.key)) * size
+    """Stream and its norm; normalised queries and keys; values; the mixture."""
+    return (2 * width + 2 * len(attention.query) + 2 * len(attention.key)) * size
 
 
 def _moe_bytes(layer: MoELayer, size: int) -> int:

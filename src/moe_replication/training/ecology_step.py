@@ -10,8 +10,8 @@ from torch import Tensor
 
 from moe_replication.config.sections import EcologyConfig
 from moe_replication.ecology import losses
-from moe_replication.layers.attention import rms_norm
 from moe_replication.layers.moe import MoELayer, MoEOutput
+from moe_replication.layers.norms import rms_norm
 from moe_replication.models.gpt import GPT
 from moe_replication.models.tiered_moe import TieredMoEClassifier, classification_losses
 

@@ -20,6 +20,7 @@ from moe_replication.config.run import RunConfig
 from moe_replication.config.sections import MuonConfig
 from moe_replication.errors import BadInput
 from moe_replication.training.launch import MEETING_FILE
+from moe_replication.training.newton_schulz import orthogonalized
 from moe_replication.training.optimizers import adamw_groups, check_groups, learning_rates, muon_groups
 
 
@@ -34,12 +35,15 @@ def _import_deepspeed():
     try:
         import deepspeed
         from deepspeed.ops import __compatible_ops__
+        from deepspeed.runtime.zero.muon import original_muon
         from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
     finally:
         if absent:
             del sys.modules["mlflow"]
     # Would be compiled with a C++ compiler on first use (50 s); gloo's own collectives serve.
     __compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.cuda.is_available():
+        original_muon.zeropower_via_gram_newtonschulz = orthogonalized
     deepspeed.logger.setLevel(logging.WARNING)
     return deepspeed, MuonWithAuxAdam
 
