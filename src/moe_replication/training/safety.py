@@ -37,7 +37,9 @@ class GradientWatch:
         self._largest.clear()
 
     def _see(self, name: str, gradient: Tensor) -> None:
-        largest = torch.linalg.vector_norm(gradient.detach(), ord=torch.inf).float()  # NaN stays NaN
+        # NaN stays NaN. The infinity norm would say the same in twenty times the time on a CPU.
+        low, high = torch.aminmax(gradient.detach())
+        largest = torch.maximum(high, -low).float()
         seen = self._largest.get(name)
         self._largest[name] = largest if seen is None else torch.maximum(seen, largest)
 
