@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from moe_replication.figures import baselines, confound, sensitivity, sizes, style
+from moe_replication.figures import baselines, confound, rates, sensitivity, sizes, style
 from moe_replication.figures.differences import (
     difference_panel,
     final_differences,
@@ -162,13 +162,27 @@ def test_sizes_pair_rules_within_a_size(tmp_path, info):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+def test_rates_are_told_apart_by_their_condition(tmp_path, info):
+    template = RUNS.head(1)
+    names = {"et": (3.0, 3.2), "et-rates-half": (3.3, 3.5), "dense-rates-double": (4.0, 4.0)}
+    runs = pl.concat(
+        template.with_columns(condition=pl.lit(name), seed=pl.lit(seed, pl.Int64), val_loss=pl.lit(loss))
+        for name, pair in names.items()
+        for seed, loss in enumerate(pair)
+    )
+    means = rates.rate_data(runs).filter(pl.col("kind") == "mean").select("of", "factor", "value").rows()
+    assert means == [("dense", 2.0, 4.0), ("et", 0.5, pytest.approx(3.4)), ("et", 1.0, pytest.approx(3.1))]
+    rates.draw({"runs": runs}, info, tmp_path / "figure")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
 def test_the_papers_gaps_by_hand(info):
     found = sizes.paper_gaps(info.paper_values)
     assert found["ET - TC aux"]["d20"] == pytest.approx(2.620 - 2.687)
     assert "d6" not in found["ET - TC aux"]
 
 
-@pytest.mark.parametrize("module", [confound, sensitivity, baselines, sizes])
+@pytest.mark.parametrize("module", [confound, sensitivity, baselines, sizes, rates])
 def test_without_the_variants_there_is_a_sentence(tmp_path, info, module):
     module.draw({"runs": RUNS.filter(pl.col("condition") == "et")}, info, tmp_path / "figure")
     assert (tmp_path / "figure.csv").read_text().count("\n") == 1
