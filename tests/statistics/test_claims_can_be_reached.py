@@ -14,7 +14,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
 from moe_replication.config import load_project
 from moe_replication.config.analysis import analysis_settings
@@ -32,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 ANALYSIS = analysis_settings(ROOT)
 FEW_DRAWS = dataclasses.replace(ANALYSIS, power_draws=1, resamples=10)
 CLAIMS = load_claims(ROOT / "config/claims", ROOT / "workflow/schemas/claims.schema.yaml")
-SEEDS = {path.stem: yaml.safe_load(path.read_text())["seeds"] for path in (ROOT / "config/scales").glob("*.yaml")}
+SCALES = {path.stem: load_project(ROOT, {"scale": path.stem}) for path in (ROOT / "config/scales").glob("*.yaml")}
 FAMILIES = Counter((claim["paper"], claim.get("family"), scale) for claim in CLAIMS for scale in claim["scales"])
 # Whole numbers, and the range that they can have in every condition.
 COUNTS = {
@@ -157,12 +156,19 @@ def made_up(claim: dict, good: bool, n: int, data_sets: dict) -> Iterator[pl.Dat
             yield pl.DataFrame(rows).with_columns(pl.col(claim["metric"]).clip(low, high))
 
 
+def seeds_at(claim: dict, scale: str) -> int:
+    """Seeds that all conditions of a claim have at a scale; those that the scale leaves out do not count."""
+    conditions = SCALES[scale].papers[claim["paper"]].conditions
+    names = (*claim["conditions"], *claim.get("against", []))
+    return min((len(conditions[name].seeds) for name in names if name in conditions), default=1)
+
+
 def outcomes(claim: dict, good: bool, data_sets: dict) -> Iterator[tuple[str, Needed | None, str]]:
     """(verdict, what settles it, evidence) of every made-up table at every scale of the claim, the scale with most
     seeds first."""
-    for scale in sorted(claim["scales"], key=lambda scale: -len(SEEDS[scale])):
+    for scale in sorted(claim["scales"], key=lambda scale: -seeds_at(claim, scale)):
         size = FAMILIES[claim["paper"], claim.get("family"), scale]
-        for runs in made_up(claim, good, len(SEEDS[scale]), data_sets):
+        for runs in made_up(claim, good, seeds_at(claim, scale), data_sets):
             finding = measure(claim, runs, runs, ANALYSIS)
             p_corrected = None if finding.p is None else min(1.0, finding.p * size)
             verdict = decide(claim, finding, p_corrected)

@@ -113,7 +113,7 @@ def _counting(calls: list[str], name: str, function: Callable) -> Callable:
     return counted
 
 
-@pytest.mark.parametrize(("condition", "most"), [("dense", 0.2), ("tc", 0.26), ("et", 0.26)])
+@pytest.mark.parametrize(("condition", "most"), [("dense", 0.24), ("tc", 0.31), ("et", 0.31)])
 def test_far_less_is_kept_for_the_backward_pass(smoke, condition, most):
     """Blocks keep their input; MoE blocks the stream before the feed-forward, its norm and the gates, too."""
     kept, again = (_kept_bytes(smoke[condition], recompute) for recompute in (False, True))

@@ -27,7 +27,9 @@ def deepspeeds():
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 def test_it_is_deepspeeds(deepspeeds, shape, steps):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(orthogonalized(matrices, steps), deepspeeds(matrices, steps), rtol=0, atol=2e-6)
+    found = orthogonalized(matrices, steps)
+    torch.testing.assert_close(found, deepspeeds(matrices, steps), rtol=0, atol=2e-6)
+    assert found.is_contiguous()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -27,10 +27,10 @@ def orthogonalized(G: Tensor, steps: int) -> Tensor:
             gram = x @ x.mT
             x = _plus(x, _plus(gram, gram, gram, B, C), x, A)
         return x
-    for count in (min(steps, RESTART), steps - RESTART):
-        if count > 0:
-            x = _power(x @ x.mT, count) @ x
-    return x.mT if is_tall else x
+    if steps > RESTART:
+        x, steps = _power(x @ x.mT, RESTART) @ x, steps - RESTART
+    q = _power(x @ x.mT, steps)
+    return x.mT @ q.mT if is_tall else q @ x  # contiguous, as DeepSpeed flattens it
 
 
 def _power(gram: Tensor, steps: int) -> Tensor:
