@@ -40,7 +40,23 @@ def _parsed(text: str) -> ast.Module:
 
 @functools.cache
 def _dumped(text: str) -> bytes:
-    return ast.dump(_parsed(text)).encode()
+    return _text(_parsed(text)).encode()
+
+
+def _text(value: object) -> str:
+    """A tree without what is empty: Python's versions add empty fields, and empty ends to formatted strings."""
+    if isinstance(value, ast.AST):
+        filled = ((name, part) for name in value._fields if (part := getattr(value, name, None)) not in (None, []))
+        return f"{type(value).__name__}({','.join(f'{name}={_text(part)}' for name, part in filled)})"
+    if isinstance(value, list):
+        return f"[{','.join(_text(part) for part in value if not _is_empty_end(part, value))}]"
+    return repr(value)
+
+
+def _is_empty_end(part: object, parts: list) -> bool:
+    """Whether a part of a formatted string is the empty constant that Python 3.12 puts behind a nested format."""
+    is_empty = isinstance(part, ast.Constant) and part.value == ""
+    return is_empty and any(isinstance(other, ast.FormattedValue) for other in parts)
 
 
 def _is_docstring(node: ast.stmt) -> bool:
