@@ -24,7 +24,7 @@ SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/p
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: SCALE=smoke|demo|cpu|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'  BUNDLE=file  SUITES='layer ...'"
+	@echo "  variables: SCALE=smoke|demo|cpu|cifar|gpu|paper  CORES=n  CONFIG='key=value ...'  ARGS='snakemake options'  BUNDLE=file  SUITES='layer ...'"
 
 env: $(READY) ## Create .venv from requirements.lock
 
