@@ -20,7 +20,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help env replicate plan test test-fast test-long lint benchmark report ui unlock clean lock
+.PHONY: help env replicate plan test test-fast test-long lint benchmark docs report ui unlock clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,18 @@ build/peers/.ready: pyproject.toml | $(READY)
 benchmark: $(READY) build/peers/.ready ## Time SUITES beside their peers and rewrite docs/performance.md; ARGS=--quick for a short look
 	$(BIN)/python -m benchmarks $(SUITES) $(ARGS)
 	$(BIN)/python -m benchmarks.report
+
+# The site's programs have a folder of their own: .venv stays as the lock file made it.
+build/mkdocs/.ready: pyproject.toml
+	rm -rf build/mkdocs
+	$(PYTHON) -m venv build/mkdocs
+	build/mkdocs/bin/pip install --quiet $$(sed -n 's/^docs = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
+	@touch $@
+
+docs: $(READY) build/mkdocs/.ready ## Rewrite docs/reference and build the site of all documents into build/site
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict --quiet
+	@echo "Site       build/site/index.html"
 
 unlock: $(READY) ## Free the folder after Snakemake was killed
 	@$(SNAKEMAKE) --unlock
