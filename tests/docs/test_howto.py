@@ -121,7 +121,7 @@ class Checker:
         checks = {
             "make": self.make, "moe-replication": self.ours, "snakemake": self.snakemake, "pytest": self.paths,
             "pip": self.pip, "hf": self.hf, "curl": self.curl, "rm": self.run_files, "tail": self.run_files,
-            "srun": self.srun, "python": self.paths, "export": self.export, "cd": lambda _: None,
+            "srun": self.srun, "python": self.paths, "git": self.git, "export": self.export,
         }  # fmt: skip
         assert program in checks, f"no check knows the command {program}"
         checks[program](arguments)
@@ -221,6 +221,10 @@ class Checker:
         """Files and folders of the repository, or of the page's blocks."""
         for word in (word for word in arguments if "/" in word):
             assert (ROOT / word).exists(), word
+
+    def git(self, arguments: list[str]) -> None:
+        assert arguments[0] == "checkout"
+        self.paths(arguments[1:])
 
     def srun(self, arguments: list[str]) -> None:
         self.check(arguments[arguments.index("moe-replication") :])
