@@ -17,7 +17,8 @@ from benchmarks.prepared import ROOT, prepared
 from moe_replication.config import load_project
 from moe_replication.config.safety import safety_settings
 from moe_replication.training.checkpoint import CheckpointFolder
-from moe_replication.training.loop import Trainer, make_task
+from moe_replication.training.loop import Trainer
+from moe_replication.training.run import make_task
 from moe_replication.training.safety import GradientWatch
 from moe_replication.training.signals import StopRequest
 from moe_replication.training.watch import TrainingWatch

@@ -13,7 +13,8 @@ from benchmarks.clock import Clock
 from benchmarks.prepared import ROOT, cpu_run, prepared
 from moe_replication.config.safety import safety_settings
 from moe_replication.training.checkpoint import CheckpointFolder
-from moe_replication.training.loop import Trainer, make_task
+from moe_replication.training.loop import Trainer
+from moe_replication.training.run import make_task
 from moe_replication.training.safety import GradientWatch
 from moe_replication.training.signals import StopRequest
 from moe_replication.training.watch import TrainingWatch

@@ -21,7 +21,7 @@ from tests.scratch_project import make_scratch
 from benchmarks import results
 
 CONDITIONS = ("dense", "tc", "tc-aux", "ec-batch", "et")
-MODULES = ("torch", "deepspeed", "moe_replication.config", "moe_replication.cli", "moe_replication.training.loop")
+MODULES = ("torch", "deepspeed", "moe_replication.config", "moe_replication.cli", "moe_replication.training.run")
 # Stands before the command on the path and notes how long it took.
 WATCH = """#!/bin/sh
 start=$(date +%s.%N)
@@ -75,7 +75,7 @@ class _Project:
 
 def _imports(rounds: int) -> list[dict]:
     """Seconds of what a training process imports before its first step, each with all that it pulls in."""
-    command = (sys.executable, "-X", "importtime", "-c", "import moe_replication.cli, moe_replication.training.loop")
+    command = (sys.executable, "-X", "importtime", "-c", "import moe_replication.cli, moe_replication.training.run")
     found: dict[str, list[float]] = {name: [] for name in MODULES}
     for _ in range(rounds):
         text = subprocess.run(command, capture_output=True, text=True, check=True).stderr

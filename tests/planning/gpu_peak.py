@@ -13,6 +13,7 @@ import torch
 from moe_replication.config import load_project
 from moe_replication.config.project import parse_run_path
 from moe_replication.training import loop
+from moe_replication.training.run import train_in_turn
 
 
 def main(folder: str) -> None:
@@ -20,7 +21,7 @@ def main(folder: str) -> None:
     name = parse_run_path(folder)
     project = load_project(".", {"scale": name.scale, "conditions": [name.condition], "seeds": [name.seed]})
     loop.Trainer._save = loop.save_snapshot = lambda *_: None
-    loop.train_in_turn(project, list(project.runs))
+    train_in_turn(project, list(project.runs))
     cuda = torch.cuda.is_available()
     context = 0
     if cuda:

@@ -26,6 +26,7 @@ import torch
 from moe_replication.config import load_project
 from moe_replication.config.project import parse_run_path
 from moe_replication.training import loop
+from moe_replication.training.run import train_in_turn
 
 RECORD = ("run.json", "curve.parquet", "experts.parquet", "config.json")
 OUT_OF_MEMORY, KILLER = "allocation fails", "out-of-memory killer"
@@ -99,7 +100,7 @@ def _train(run: str, events: Events) -> None:
         name = parse_run_path(run)
         project = load_project(Path.cwd(), {"scale": name.scale})
         events.watch()
-        loop.train_in_turn(project, [project.run(name.paper, name.condition, name.seed)])
+        train_in_turn(project, [project.run(name.paper, name.condition, name.seed)])
         os.write(events.pipe, f"{json.dumps(events.counts)}\n".encode())
     except SystemExit as stop:
         code = stop.code

@@ -113,7 +113,7 @@ SPOIL = """
 import json, sys, torch
 from moe_replication.config import load_project
 from moe_replication.errors import TrainingDiverged
-from moe_replication.training import loop
+from moe_replication.training.run import train_in_turn
 from moe_replication.training.language import LanguageTask
 
 fault, step_of_fault, moved = sys.argv[1], 9, []
@@ -136,7 +136,7 @@ LanguageTask.loss = loss
 project = load_project(overrides={"scale": "smoke"})
 [run] = [run for run in project.runs if run.folder.as_posix() == sys.argv[2]]
 try:
-    loop.train_in_turn(project, [run])
+    train_in_turn(project, [run])
 except TrainingDiverged as error:
     print(json.dumps({"said": str(error), "moved": not all(map(torch.equal, *moved[:2]))}))
 """

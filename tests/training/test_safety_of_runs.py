@@ -23,7 +23,7 @@ import json, sys, torch
 from moe_replication.config import load_project
 from moe_replication.distributed import rank
 from moe_replication.errors import TrainingDiverged
-from moe_replication.training import loop
+from moe_replication.training.run import train_in_turn
 from moe_replication.training.language import LanguageTask
 
 whole_loss, seen = LanguageTask.loss, {"rank": 0}
@@ -37,7 +37,7 @@ LanguageTask.loss = loss
 project = load_project(overrides={"scale": "smoke"})
 [run] = [run for run in project.runs if run.folder.as_posix() == sys.argv[2]]
 try:
-    loop.train_in_turn(project, [run])
+    train_in_turn(project, [run])
 except TrainingDiverged as error:
     seen["said"] = str(error)
 seen["rank"] = rank()

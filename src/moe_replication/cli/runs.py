@@ -46,7 +46,7 @@ def train(
     code = start_ranks(sizes[0], command)
     if code is not None:
         raise typer.Exit(code)
-    from moe_replication.training.loop import train_in_turn
+    from moe_replication.training.run import train_in_turn
 
     train_in_turn(project, chosen)
 
