@@ -16,7 +16,7 @@ OUT = (*FINAL, "of", "factor")
 
 
 def rate_data(runs: pl.DataFrame) -> pl.DataFrame:
-    """Final losses by seed and mean; `of` is the condition at the paper's rates, `factor` what they are times."""
+    """Final losses by seed and mean; `of` is the condition at the scale's own rates, `factor` what they are times."""
     parts = [
         final_values(runs, [name + suffix]).with_columns(of=pl.lit(name), factor=pl.lit(factor))
         for name in RULES
@@ -42,7 +42,7 @@ def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str
             ax.plot(shifted, rows["value"], look.line, color=look.colour, linewidth=1, label=title)
         ax.set_xscale("log", base=2)
         ax.set_xticks(list(FACTORS.values()), [f"{factor:g}" for factor in FACTORS.values()])
-        ax.set_xlabel("learning rates, times the paper's")
+        ax.set_xlabel("learning rates, times this scale's")
         ax.set_ylabel("final validation loss (nats / token)")
         ax.set_title(f"mean and 95 % interval, {style.seeds_text(means['n'].to_list())}", loc="left")
         style.legend_on_top(figure, ax.get_legend_handles_labels()[0])
