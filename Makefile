@@ -20,7 +20,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
 
 .DEFAULT_GOAL := help
-.PHONY: help env replicate plan test test-fast test-long lint benchmark docs report ui unlock clean lock
+.PHONY: help env replicate plan test test-fast test-long lint benchmark docs report reference ui unlock clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ report: $(READY) ## Write results/SCALE/report.html from a finished DAG; with BU
 	@$(SNAKEMAKE) --cores $(CORES) --report results/$(SCALE)/report.html > logs/$(SCALE)/report.log 2>&1 \
 	  || { tail -n 5 logs/$(SCALE)/report.log; exit 1; }
 endif
+
+reference: $(READY) ## Put runs and verdicts of a finished SCALE into reference/SCALE; with figures/SCALE they go into git
+	@mkdir -p reference/$(SCALE)
+	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	  $(BIN)/moe-replication export --scale $(SCALE) --out reference/$(SCALE)/runs.tar.gz "$$@"
+	@cp results/$(SCALE)/scorecard.md results/$(SCALE)/scorecard.json reference/$(SCALE)/
 
 build/reader/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv build/reader

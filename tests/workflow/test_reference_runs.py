@@ -1,0 +1,77 @@
+"""The committed results of the cpu scale are what its committed runs give."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moe_replication.files import read_json
+from scratch_project import ROOT
+
+pytestmark = pytest.mark.slow
+
+REFERENCE = ROOT / "reference/cpu"
+# Sums differ in their last digits from one processor's vector units to another's.
+DIGITS = 1e-9
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables, verdicts and figures made of the bundle alone."""
+    root = tmp_path_factory.mktemp("reference") / "cpu"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "OMP_NUM_THREADS": "1",
+    }
+    importing = ("moe-replication", "import", str(REFERENCE / "runs.tar.gz"), "--into", str(root))
+    making = ("snakemake", "--workflow-profile", "workflow/profiles/default", "--cores", "2")
+    for folder, command in ((ROOT, importing), (root, making)):
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    return root
+
+
+def equal(ours: str, theirs: str) -> bool:
+    """Whether two cells are the same text, or numbers that agree in nine digits."""
+    if ours == theirs:
+        return True
+    try:
+        return math.isclose(float(ours), float(theirs), rel_tol=DIGITS, abs_tol=DIGITS)
+    except ValueError:
+        return False
+
+
+def cells(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_numbers_behind_the_committed_figures_come_from_the_committed_runs(rebuilt):
+    made = {path.name: path for path in (rebuilt / "figures/cpu").glob("*.csv")}
+    kept = {path.name: path for path in (ROOT / "figures/cpu").glob("*.csv")}
+    assert len(kept) > 40
+    assert made.keys() == kept.keys()
+    for name, path in kept.items():
+        ours, theirs = cells(made[name]), cells(path)
+        assert [len(row) for row in ours] == [len(row) for row in theirs], name
+        wrong = [
+            (mine, other)
+            for row, other_row in zip(ours, theirs, strict=True)
+            for mine, other in zip(row, other_row, strict=True)
+            if not equal(mine, other)
+        ]
+        assert not wrong, (name, wrong[:5])
+
+
+def test_committed_verdicts_come_from_the_committed_runs(rebuilt):
+    made, kept = (read_json(root / "scorecard.json") for root in (rebuilt / "results/cpu", REFERENCE))
+    verdicts = [{claim["id"]: claim["verdict"] for claim in card["claims"]} for card in (made, kept)]
+    assert verdicts[0] == verdicts[1]
+    assert len(verdicts[1]) > 200
