@@ -15,6 +15,7 @@ from generator.command_line import command_line_page
 from generator.markdown import ROOT
 from generator.records import records_page
 from generator.settings import settings_page
+from generator.verdicts import verdicts_page
 
 OUT = Path("docs/reference")
 PAGES: dict[str, Callable[[], str]] = {
@@ -22,6 +23,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": command_line_page,
     "record.md": records_page,
     "claims.md": claims_page,
+    "verdicts.md": verdicts_page,
 }
 
 
