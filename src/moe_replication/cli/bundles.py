@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from moe_replication.cli.common import Overrides, Scale, read_project, say
+from moe_replication.cli.common import Overrides, Scale, read_overrides, read_project, say
 from moe_replication.config import load_project
-from moe_replication.config.overrides import inherited_overrides, parse_overrides, read_settings
+from moe_replication.config.overrides import read_settings
 
 commands = typer.Typer()
 
@@ -27,7 +27,7 @@ def export_bundle(
     from moe_replication.bundles.archive import named
     from moe_replication.bundles.exporting import export_runs
 
-    chosen = parse_overrides([*inherited_overrides(), *(overrides or [])]) | ({"scale": scale} if scale else {})
+    chosen = read_overrides(scale, overrides)
     project = load_project(overrides=chosen)
     manifest, unfinished = export_runs(project, read_settings(project.root, chosen), out)
     if unfinished:

@@ -24,10 +24,15 @@ Form = Annotated[Literal["text", "json"], typer.Option("--format", help="For peo
 RunFolders = Annotated[list[str], typer.Argument(help="Run directories: results/SCALE/runs/PAPER/CONDITION/seed-N.")]
 
 
-def read_project(scale: str | None, overrides: list[str] | None) -> Project:
-    """The project with the workflow's overrides, then those of the command line."""
+def read_overrides(scale: str | None, overrides: list[str] | None) -> dict:
+    """What is laid over config.yaml: the workflow's overrides, then those of the command line, then its scale."""
     settings = parse_overrides([*inherited_overrides(), *(overrides or [])])
-    return load_project(overrides=settings | ({"scale": scale} if scale else {}))
+    return settings | ({"scale": scale} if scale else {})
+
+
+def read_project(scale: str | None, overrides: list[str] | None) -> Project:
+    """The project with all overrides laid over config.yaml."""
+    return load_project(overrides=read_overrides(scale, overrides))
 
 
 def chosen_runs(paths: list[str], overrides: list[str] | None) -> tuple[Project, list[Run]]:

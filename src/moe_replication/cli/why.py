@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moe_replication.cli.common import Form, Overrides, Scale, read_project, show
-from moe_replication.config.overrides import inherited_overrides, parse_overrides
+from moe_replication.cli.common import Form, Overrides, Scale, read_overrides, read_project, show
 
 commands = typer.Typer()
 
@@ -31,6 +30,6 @@ def why(
     from moe_replication.why.targets import find_targets
 
     project = read_project(scale, overrides)
-    settings = parse_overrides([*inherited_overrides(), *(overrides or [])]) | {"scale": project.scale.name}
+    settings = read_overrides(project.scale.name, overrides)
     found = find_targets(project, job_states(project.root, settings), target)
     show(why_json(project.scale.name, found) if form == "json" else why_text(project.scale.name, found))
