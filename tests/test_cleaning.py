@@ -10,8 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from bundle_projects import empty_project
-from moe_replication.cleaning import current_key, old_checkpoints
+from moe_replication.cleaning import old_checkpoints
 from moe_replication.cli.checkpoints import commands
+from moe_replication.config.jobs import current_key
 from moe_replication.config.needs import data_path
 from moe_replication.files import write_json
 

@@ -7,10 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.fingerprint import run_key, training_code_version
-from moe_replication.config.needs import data_path
-from moe_replication.config.project import Project, Run
-from moe_replication.files import read_json, sha256_json
+from moe_replication.config.jobs import current_key
+from moe_replication.config.project import Project
+from moe_replication.files import read_json
 
 # Held by whoever trains in a folder of checkpoints; it holds the name of the run.
 LOCK = "lock"
@@ -49,15 +48,6 @@ def remove_checkpoints(found: list[OldCheckpoints]) -> None:
     for old in found:
         if not _in_use(old.folder):
             shutil.rmtree(old.folder)
-
-
-def current_key(project: Project, run: Run) -> str | None:
-    """The run_key that the run would train under; None where its data are not there to tell."""
-    manifest = project.root / data_path(project.data_folder, run.config) / "manifest.json"
-    if not manifest.is_file():
-        return None
-    name = (run.scale, run.paper, run.condition, run.seed)
-    return run_key(name, project.condition(run).values, sha256_json(read_json(manifest)), training_code_version())
 
 
 def _recorded_keys(place: Path) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.fingerprint import is_current, training_code_version
+from moe_replication.config.fingerprint import is_current, run_key, training_code_version
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project, Run
 from moe_replication.errors import BadInput
@@ -118,6 +118,15 @@ def has_record(project: Project, run: Run) -> bool:
 def is_imported(project: Project, run: Run) -> bool:
     """Whether the run came whole from a bundle and was made from today's settings."""
     return has_record(project, run) and read_json(project.root / run.folder / "run.json").get("imported") is True
+
+
+def current_key(project: Project, run: Run) -> str | None:
+    """The run_key that the run would train under; None where its data are not there to tell."""
+    manifest = project.root / data_path(project.data_folder, run.config) / "manifest.json"
+    if not manifest.is_file():
+        return None
+    name = (run.scale, run.paper, run.condition, run.seed)
+    return run_key(name, project.condition(run).values, sha256_json(read_json(manifest)), training_code_version())
 
 
 def settings_version(project: Project, runs: Sequence[Run]) -> str:

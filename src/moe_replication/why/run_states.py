@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.fingerprint import TRAINING_CODE, run_key, training_code_version
-from moe_replication.config.jobs import RECORD_FILES
-from moe_replication.config.needs import data_path
+from moe_replication.config.fingerprint import TRAINING_CODE, training_code_version
+from moe_replication.config.jobs import RECORD_FILES, current_key
 from moe_replication.config.project import Project, Run
 from moe_replication.errors import BadInput
-from moe_replication.files import read_json, sha256_json
+from moe_replication.files import read_json
 from moe_replication.why.words import INTERRUPTED, MISSING, STALE, UP_TO_DATE, listed, newer_code
 
 _SETTINGS_SHOWN = 6
@@ -55,11 +54,9 @@ def _without_record(project: Project, run: Run, others: int) -> RunState:
 
 def _steps_done(project: Project, run: Run) -> int:
     """Steps of the newest checkpoint that today's settings, data and code would resume from."""
-    data = project.root / data_path(project.data_folder, run.config) / "manifest.json"
-    if not data.is_file():
+    key = current_key(project, run)
+    if key is None:
         return 0
-    name = (run.scale, run.paper, run.condition, run.seed)
-    key = run_key(name, project.condition(run).values, sha256_json(read_json(data)), training_code_version())
     whole = (project.root / "results" / run.scale / "checkpoints" / key).glob("step-*/manifest.json")
     return max((int(file.parent.name.removeprefix("step-")) for file in whole), default=0)
 
