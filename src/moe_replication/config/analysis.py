@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from moe_replication.config.overlays import frozen_settings, read_layer, values
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.overlays import frozen_settings, plain_settings
 from moe_replication.files import sha256_json
 
 ANALYSIS_FILE = "config/analysis.yaml"
@@ -35,10 +34,7 @@ class AnalysisSettings:
 
 def analysis_settings(root: Path | str) -> AnalysisSettings:
     """config/analysis.yaml; BadInput when it breaks the schema."""
-    root = Path(root)
-    found = values(read_layer(read_yaml(root / ANALYSIS_FILE), "ours"))
-    validate(found, root / SCHEMAS / "analysis.schema.yaml", ANALYSIS_FILE)
-    return frozen_settings(AnalysisSettings, found)
+    return frozen_settings(AnalysisSettings, plain_settings(root, ANALYSIS_FILE))
 
 
 def analysis_digest(settings: AnalysisSettings) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from moe_replication.config.jobs import is_imported
-from moe_replication.config.overlays import frozen_settings, read_layer, values
+from moe_replication.config.overlays import frozen_settings, plain_settings
 from moe_replication.config.probe import probe_folder, probed_runs
 from moe_replication.config.project import Project, Run
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 
 # The summary last: its existence says that the table is complete.
 CORE_FILES = ("core.parquet", "core.json")
@@ -34,9 +33,7 @@ class CoreSettings:
 
 def core_settings(root: Path) -> CoreSettings:
     """config/core.yaml; BadInput when it breaks the schema."""
-    found = values(read_layer(read_yaml(root / "config/core.yaml"), "ours"))
-    validate(found, root / SCHEMAS / "core.schema.yaml", "config/core.yaml")
-    return frozen_settings(CoreSettings, found)
+    return frozen_settings(CoreSettings, plain_settings(root, "config/core.yaml"))
 
 
 def core_runs(project: Project, settings: CoreSettings) -> tuple[Run, ...]:

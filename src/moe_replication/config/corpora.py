@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.schema import read_checked
 
 CORPUS_FILE = "config/corpora/embedded.yaml"
 DOMAINS_FILE = "config/corpora/domains.yaml"
@@ -12,15 +12,9 @@ DOMAINS_FILE = "config/corpora/domains.yaml"
 
 def corpus_settings(root: Path | str) -> dict:
     """config/corpora/embedded.yaml; BadInput when it breaks the schema."""
-    return _checked(Path(root), CORPUS_FILE, "corpus")
+    return read_checked(root, CORPUS_FILE, "corpus")
 
 
 def domain_rules(root: Path | str) -> dict:
     """config/corpora/domains.yaml, a rule a domain; BadInput when it breaks the schema."""
-    return _checked(Path(root), DOMAINS_FILE, "domains")
-
-
-def _checked(root: Path, file: str, schema: str) -> dict:
-    found = read_yaml(root / file)
-    validate(found, root / SCHEMAS / f"{schema}.schema.yaml", file)
-    return found
+    return read_checked(root, DOMAINS_FILE, "domains")

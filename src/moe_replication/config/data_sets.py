@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from moe_replication.config.core import CORE_ROOT, core_runs, core_settings
 from moe_replication.config.probe import domains_folder, probed_runs
 from moe_replication.config.project import Project
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.schema import read_checked
 from moe_replication.errors import BadInput
 
-FILE = Path("config/data_sets.yaml")
+FILE = "config/data_sets.yaml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +37,7 @@ def used_data_sets(project: Project) -> list[DataSet]:
         uses |= dict.fromkeys(("humaneval", "gsm8k"), "probes of finished runs")
     if core_runs(project, core_settings(project.root)):
         uses[CORE_ROOT] = "scores of finished runs"
-    entries = read_yaml(project.root / FILE)
-    validate(entries, project.root / SCHEMAS / "data_sets.schema.yaml", str(FILE))
+    entries = read_checked(project.root, FILE, "data_sets")
     missing = [name for name in uses if name not in entries]
     if missing:
         raise BadInput(

@@ -14,7 +14,7 @@ from moe_replication.config.image_sizes import check_image_sizes
 from moe_replication.config.overlays import Leaf, lay_over, leaf_text, origins, read_layer, values
 from moe_replication.config.recipes import recipe_tree
 from moe_replication.config.run import RunConfig, build_run_config
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.schema import SCHEMAS, read_checked, validate
 from moe_replication.errors import BadInput
 
 
@@ -49,6 +49,8 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
+    """The conditions and figures that a scale has of a paper; `known_conditions` are those of its whole matrix."""
+
     name: str
     figures: dict[str, FigureEntry]
     known_conditions: tuple[str, ...]
@@ -57,12 +59,10 @@ class Paper:
 
 def read_paper(root: Path, name: str) -> dict:
     """config/papers/{name}.yaml, checked against its schema."""
-    path = root / "config/papers" / f"{name}.yaml"
-    paper = read_yaml(path)
-    source = shown(path, root)
-    validate(paper, root / SCHEMAS / "paper.schema.yaml", source)
+    file = f"config/papers/{name}.yaml"
+    paper = read_checked(root, file, "paper")
     if paper["paper"] != name:
-        raise BadInput(f"{source}: paper = {paper['paper']!r} must equal the file name")
+        raise BadInput(f"{file}: paper = {paper['paper']!r} must equal the file name")
     return paper
 
 
@@ -141,10 +141,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
+    """The error for a name that is not among the known ones, with the closest of them."""
     close = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return BadInput(f"unknown {what}: {name!r}{hint} (known: {', '.join(sorted(known))})")
-
-
-def shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

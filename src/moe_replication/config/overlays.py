@@ -7,8 +7,10 @@ that has none of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TypeVar
 
+from moe_replication.config.schema import SCHEMAS, read_yaml, validate
 from moe_replication.errors import BadInput
 
 Settings = TypeVar("Settings")
@@ -58,6 +60,16 @@ def lay_over(base: dict, layer: dict) -> dict:
 def values(tree: dict) -> dict:
     """The plain values of a tree of Leaf."""
     return {key: item.value if isinstance(item, Leaf) else values(item) for key, item in tree.items()}
+
+
+def plain_settings(root: Path | str, file: str) -> dict:
+    """The plain values of `file`, config/{name}.yaml, checked against workflow/schemas/{name}.schema.yaml.
+
+    BadInput when they break it.
+    """
+    found = values(read_layer(read_yaml(Path(root, file)), "ours"))
+    validate(found, Path(root, SCHEMAS, f"{Path(file).stem}.schema.yaml"), file)
+    return found
 
 
 def frozen_settings(kind: type[Settings], found: dict) -> Settings:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from moe_replication.config.claims import check_claims, load_claims
 from moe_replication.config.figures import FigureEntry
-from moe_replication.config.matrix import Condition, Paper, read_matrix, read_paper, shown, unknown
+from moe_replication.config.matrix import Condition, Paper, read_matrix, read_paper, unknown
 from moe_replication.config.overrides import read_settings
 from moe_replication.config.recipes import check_recipe
 from moe_replication.config.run import RunConfig
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.schema import SCHEMAS, read_checked
 from moe_replication.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
+    """What a scale says of itself and of its jobs: `job` is how many runs one takes, `threads` are a process's."""
+
     name: str
     description: str
     job: str
@@ -55,6 +57,8 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackingConfig:
+    """Whether runs are mirrored into MLflow, and where: None for a file below results/."""
+
     enabled: bool
     uri: str | None
 
@@ -115,11 +119,10 @@ def load_project(root: Path | str = ".", overrides: dict | None = None) -> Proje
     """Read and check config/ below `root`; `overrides` is laid over config.yaml. BadInput says what is wrong."""
     root = Path(root)
     settings = read_settings(root, overrides or {})
-    scale_file = root / "config/scales" / f"{settings['scale']}.yaml"
-    scale = read_yaml(scale_file)
-    validate(scale, root / SCHEMAS / "scale.schema.yaml", shown(scale_file, root))
+    file = f"config/scales/{settings['scale']}.yaml"
+    scale = read_checked(root, file, "scale")
     if scale["scale"] != settings["scale"]:
-        raise BadInput(f"{shown(scale_file, root)}: scale = {scale['scale']!r} must equal the file name")
+        raise BadInput(f"{file}: scale = {scale['scale']!r} must equal the file name")
     roots = _checked_roots(root, settings["data"]["roots"])
     documents = {name: read_paper(root, name) for name in settings["papers"]}
     check_recipe(settings["recipe"], documents.values())

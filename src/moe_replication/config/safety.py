@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.overlays import frozen_settings, read_layer, values
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.overlays import frozen_settings, plain_settings
 
 SAFETY_FILE = "config/safety.yaml"
 
@@ -25,7 +24,4 @@ class SafetySettings:
 
 def safety_settings(root: Path | str) -> SafetySettings:
     """config/safety.yaml; BadInput when it breaks the schema."""
-    root = Path(root)
-    found = values(read_layer(read_yaml(root / SAFETY_FILE), "ours"))
-    validate(found, root / SCHEMAS / "safety.schema.yaml", SAFETY_FILE)
-    return frozen_settings(SafetySettings, found)
+    return frozen_settings(SafetySettings, plain_settings(root, SAFETY_FILE))

@@ -54,6 +54,13 @@ def validate(value: object, schema_path: Path, source: str) -> None:
         raise BadInput(_one_line(_message(_most_specific(errors[0]), schema_path, source)))
 
 
+def read_checked(root: Path | str, file: str, schema: str) -> dict:
+    """A YAML mapping below `root`; BadInput when it breaks workflow/schemas/{schema}.schema.yaml."""
+    found = read_yaml(Path(root, file))
+    validate(found, Path(root, SCHEMAS, f"{schema}.schema.yaml"), file)
+    return found
+
+
 def _most_specific(error: ValidationError) -> ValidationError:
     """Of a failed oneOf, the violation in the branch that the value's `kind` chose."""
     while error.context:

@@ -8,11 +8,11 @@ from pathlib import Path
 from moe_replication.config.overlays import origins, read_layer, values
 from moe_replication.config.project import Scale
 from moe_replication.config.run import RunConfig
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
+from moe_replication.config.schema import read_checked
 from moe_replication.errors import BadInput
 from moe_replication.planning.network import Network
 
-FILE = Path("config/planning.yaml")
+FILE = "config/planning.yaml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,9 +145,7 @@ def load_energy(root: Path) -> Energy:
 
 
 def _layer(root: Path) -> dict:
-    document = read_yaml(root / FILE)
-    validate(document, root / SCHEMAS / "planning.schema.yaml", str(FILE))
-    return read_layer(document, "ours")
+    return read_layer(read_checked(root, FILE, "planning"), "ours")
 
 
 def _device(layer: dict, name: str) -> Device:

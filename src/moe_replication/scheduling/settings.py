@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from moe_replication.config.overlays import frozen_settings, read_layer, values
-from moe_replication.config.schema import SCHEMAS, read_yaml, validate
-
-FILE = Path("config/scheduling.yaml")
+from moe_replication.config.overlays import frozen_settings, plain_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +48,7 @@ class SchedulingSettings:
 
 def scheduling_settings(root: Path) -> SchedulingSettings:
     """config/scheduling.yaml below `root`; BadInput when it breaks the schema."""
-    found = values(read_layer(read_yaml(root / FILE), "ours"))
-    validate(found, root / SCHEMAS / "scheduling.schema.yaml", str(FILE))
+    found = plain_settings(root, "config/scheduling.yaml")
     return SchedulingSettings(
         lease=frozen_settings(LeaseSettings, found["lease"]),
         requests=frozen_settings(RequestSettings, found["requests"]),
