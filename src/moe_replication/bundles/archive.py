@@ -9,11 +9,11 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from moe_replication.errors import BadInput
+from moe_replication.errors import BadInput, named
 from moe_replication.files import atomic_path
 
 FORMAT = 1
@@ -25,7 +25,6 @@ LARGEST_BUNDLE = 4 * 2**30
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _MEMBER = re.compile(rf"config(?:/{_PART})+|(?:runs|probes)/{_PART}/{_PART}/seed-\d+/{_PART}")
 _SCALE = re.compile(r"[a-z0-9-]+")
-_NAMED = 8  # members in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +91,6 @@ def read_bundle(path: Path) -> Bundle:
     if found:
         raise BadInput(f"{path}: {found}; the file is damaged, copy it again")
     return Bundle(path=path, manifest=manifest, contents=contents)
-
-
-def named(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from moe_replication.bundles.archive import named, write_bundle
+from moe_replication.bundles.archive import write_bundle
 from moe_replication.config.core import CORE_FILES, core_runs, core_settings
 from moe_replication.config.figures import PROBE_TABLES, SCAN_TABLES
 from moe_replication.config.jobs import RECORD_FILES, has_record
 from moe_replication.config.probe import probe_files, probe_folder, probed_runs, scanned_runs
 from moe_replication.config.project import Project, Run
-from moe_replication.errors import BadInput
+from moe_replication.errors import BadInput, named
 from moe_replication.files import read_json
 from moe_replication.statistics.collect import read_record
 

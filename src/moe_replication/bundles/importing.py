@@ -13,13 +13,13 @@ from pathlib import Path
 
 import yaml
 
-from moe_replication.bundles.archive import Bundle, named
+from moe_replication.bundles.archive import Bundle
 from moe_replication.bundles.exporting import portable_settings
 from moe_replication.config.fingerprint import training_code_version
 from moe_replication.config.jobs import RECORD_FILES
 from moe_replication.config.overrides import CONFIG, read_settings
 from moe_replication.config.project import Project, load_project
-from moe_replication.errors import BadInput
+from moe_replication.errors import BadInput, named
 from moe_replication.files import read_json, write_json, write_text
 from moe_replication.statistics.collect import read_record
 

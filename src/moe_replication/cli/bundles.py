@@ -10,6 +10,7 @@ import typer
 from moe_replication.cli.common import Overrides, Scale, read_overrides, read_project, say
 from moe_replication.config import load_project
 from moe_replication.config.overrides import read_settings
+from moe_replication.errors import named
 
 commands = typer.Typer()
 
@@ -24,7 +25,6 @@ def export_bundle(
 
     Example: moe-replication export --scale cpu --out cpu.tar.gz
     """
-    from moe_replication.bundles.archive import named
     from moe_replication.bundles.exporting import export_runs
 
     chosen = read_overrides(scale, overrides)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from moe_replication.errors import BadInput
+from moe_replication.errors import BadInput, named
 
 # Columns that must be equal in runs that are pooled, and over which of them. A recipe may set the precision.
 SHARED = {
@@ -18,8 +18,6 @@ SHARED = {
     "deterministic": ["paper"],
 }
 DIGESTS = ("training_code", "lock_sha256", "data_sha256")
-# How many conditions of a version a message names.
-NAMED = 8
 
 
 def marked_versions(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -51,8 +49,8 @@ def refuse_mixed(runs: pl.DataFrame) -> None:
     found = []
     for column, _, pool in _differing(runs):
         versions = pool.group_by(column, maintain_order=True).agg(pl.col("condition").unique().sort())
-        named = (f"{_short(column, version)} in {_named(names)}" for version, names in versions.iter_rows())
-        found.append(f"{pool['paper'][0]}: {column} is {'; '.join(named)}")
+        shown = (f"{_short(column, version)} in {named(names)}" for version, names in versions.iter_rows())
+        found.append(f"{pool['paper'][0]}: {column} is {'; '.join(shown)}")
     if found:
         raise BadInput(
             f"runs of several versions at scale {runs['scale'][0]} ({' | '.join(found)}): runs that are pooled must "
@@ -72,9 +70,3 @@ def _differing(runs: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 def _short(column: str, version: object) -> str:
     """A digest by its first digits."""
     return str(version)[:12] if column in DIGESTS else str(version)
-
-
-def _named(conditions: list[str]) -> str:
-    """Their names, the first few of many."""
-    more = len(conditions) - NAMED
-    return ", ".join(conditions[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from moe_replication.config.figures import figure_code
 from moe_replication.config.fingerprint import PACKAGE, TRAINING_CODE
 from moe_replication.data.code import CORPUS_CODE, DOMAIN_CODE, IMAGE_CODE, TOKEN_CODE
+from moe_replication.errors import named
 from moe_replication.report.sections import PAGES_CODE, SCORECARD_CODE
 from moe_replication.why.snakemake_plan import JobState, ParamChange
 
@@ -70,8 +71,7 @@ def newer_code(entries: Iterable[str], made: Path) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """The first few names, and how many more."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return named(names, _SHOWN)
 
 
 def _follows(titles: Sequence[str]) -> str:
