@@ -17,9 +17,9 @@ BOOTSTRAP_N = 20
 
 
 def bootstrap_interval(
-    values: Sequence[float], method: str, samples: int, seed: int, level: float = LEVEL
+    values: Sequence[float], method: str, samples: int, seed: int
 ) -> tuple[float | None, float | None]:
-    """Bootstrap interval of the mean from `samples` resamples; `method`: "percentile" or "BCa" (Efron, 1987).
+    """95 % bootstrap interval of the mean from `samples` resamples; `method`: "percentile" or "BCa" (Efron, 1987).
 
     None at both ends where the values are one or all equal. See bootstrap_label before using it.
     """
@@ -28,7 +28,7 @@ def bootstrap_interval(
         return None, None
     generator = np.random.default_rng(seed)
     found = stats.bootstrap(
-        (values,), np.mean, n_resamples=samples, method=method, confidence_level=level, rng=generator
+        (values,), np.mean, n_resamples=samples, method=method, confidence_level=LEVEL, rng=generator
     ).confidence_interval
     return float(found.low), float(found.high)
 

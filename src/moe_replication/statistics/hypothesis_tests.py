@@ -37,9 +37,9 @@ def sign_flip_minimum(n: int) -> float:
     return 2.0 / 2.0**n
 
 
-def sign_flip_note(n: int, alpha: float = ALPHA) -> str:
+def sign_flip_note(n: int) -> str:
     """What to print beside a sign-flip p that cannot be small however large the effect; else ""."""
-    return f"cannot reach alpha = {alpha:g} at n = {n}" if sign_flip_minimum(n) > alpha else ""
+    return f"cannot reach alpha = {ALPHA:g} at n = {n}" if sign_flip_minimum(n) > ALPHA else ""
 
 
 def paired_t(differences: Sequence[float]) -> float:

@@ -1,9 +1,9 @@
-"""Interval estimates. Everything is float64; two-sided; 95 % unless told otherwise."""
+"""Interval estimates. Everything is float64; two-sided; 95 % unless mean_interval is told otherwise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,27 +30,27 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return _t_interval(values, level, lambda n: 1 / math.sqrt(n))
 
 
-def prediction_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def prediction_interval(values: Sequence[float]) -> Interval:
     """Interval for one new value from the same normal population: mean +- t * sd * sqrt(1 + 1/n)."""
-    return _t_interval(values, level, lambda n: math.sqrt(1 + 1 / n))
+    return _t_interval(values, LEVEL, lambda n: math.sqrt(1 + 1 / n))
 
 
-def paired_interval(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> Interval:
+def paired_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Student t interval for the mean of first - second, paired by position."""
-    return mean_interval(np.subtract(checked(first), checked(second)), level)
+    return mean_interval(np.subtract(checked(first), checked(second)))
 
 
-def clopper_pearson(events: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def clopper_pearson(events: int, n: int) -> tuple[float, float]:
     """Exact interval for a rate from `events` in n trials (Clopper and Pearson, 1934)."""
     if not 0 <= events <= n or n < 1:
         raise ValueError(f"events = {events}, n = {n}: need 0 <= events <= n and n >= 1")
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low = 0.0 if events == 0 else float(betaincinv(events, n - events + 1, tail))
     high = 1.0 if events == n else float(betaincinv(events + 1, n - events, 1 - tail))
     return low, high
 
 
-def _t_interval(values: Sequence[float], level: float, width_in_sd) -> Interval:
+def _t_interval(values: Sequence[float], level: float, width_in_sd: Callable[[int], float]) -> Interval:
     values = checked(values)
     n, mean = len(values), float(values.mean())
     if n == 1:

@@ -57,12 +57,12 @@ def needed_n(effect: float, sd: float, alpha: float = ALPHA, power: float = POWE
     return smallest_n(lambda n: paired_power(effect, sd, n, alpha) >= power)
 
 
-def needed_n_one_sided(room: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
-    """Smallest n at which the one-sided paired t test at a margin reaches the power; None above 10,000 or at room 0
-    or less."""
+def needed_n_one_sided(room: float, sd: float, alpha: float = ALPHA) -> int | None:
+    """Smallest n at which the one-sided paired t test at a margin has 80 % power; None above 10,000 or at room 0 or
+    less."""
     if room <= 0:
         return None
-    return smallest_n(lambda n: one_sided_power(room, sd, n, alpha) >= power)
+    return smallest_n(lambda n: one_sided_power(room, sd, n, alpha) >= POWER)
 
 
 def equivalence_power(difference: float, sd: float, margin: float, n: int, alpha: float = ALPHA) -> float:
@@ -81,18 +81,16 @@ def equivalence_power(difference: float, sd: float, margin: float, n: int, alpha
     return min(1.0, allowed * float(SHARE_WEIGHTS @ inside))
 
 
-def needed_n_equivalence(
-    difference: float, sd: float, margin: float, alpha: float = ALPHA, power: float = POWER
-) -> int | None:
-    """Smallest n at which TOST reaches the power; None above 10,000 or outside the margin."""
+def needed_n_equivalence(difference: float, sd: float, margin: float, alpha: float = ALPHA) -> int | None:
+    """Smallest n at which TOST has 80 % power; None above 10,000 or outside the margin."""
     if abs(difference) >= margin:
         return None
-    return smallest_n(lambda n: equivalence_power(difference, sd, margin, n, alpha) >= power)
+    return smallest_n(lambda n: equivalence_power(difference, sd, margin, n, alpha) >= POWER)
 
 
-def needed_n_bound(margin: float, level: float = 0.95) -> int:
+def needed_n_bound(margin: float) -> int:
     """Violation-free runs after which the two-sided Clopper-Pearson upper bound is below margin."""
-    return math.floor(math.log((1 - level) / 2) / math.log1p(-margin)) + 1
+    return math.floor(math.log((1 - LEVEL) / 2) / math.log1p(-margin)) + 1
 
 
 def needed_n_prediction(distance: float, sd: float, margin: float) -> int | None:
