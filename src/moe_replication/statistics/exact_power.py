@@ -11,7 +11,12 @@ import numpy as np
 from scipy import stats
 
 from moe_replication.config.analysis import AnalysisSettings
-from moe_replication.statistics.exact_tests import Strata, stratified_fisher, stratified_permutation
+from moe_replication.statistics.exact_tests import (
+    Strata,
+    stratified_fisher,
+    stratified_permutation,
+    weighted_difference,
+)
 from moe_replication.statistics.finding import Finding
 from moe_replication.statistics.replicated import of_conditions, of_runs, p_of_folds, single_pair
 
@@ -53,7 +58,10 @@ def groups_power(claim: dict, finding: Finding, alpha: float, analysis: Analysis
         at = f"groups {analysis.power_shift:g} sd of their {units} apart"
         shift = analysis.power_shift * np.sqrt((residuals**2).sum() / max(1, len(residuals) - len(left)))
         made = (_shifted(seen, residuals, side * shift, generator) for _ in range(analysis.power_draws))
-    passed = [side * _distance(strata) > 0 and p_of_folds(strata, 1, test, SIMULATED_CELLS) < alpha for strata in made]
+    passed = [
+        side * weighted_difference(strata) > 0 and p_of_folds(strata, 1, test, SIMULATED_CELLS) < alpha
+        for strata in made
+    ]
     return float(np.mean(passed)), f"{at} (simulated)"
 
 
@@ -77,9 +85,3 @@ def _shifted(seen: Strata, residuals: np.ndarray, shift: float, generator: np.ra
         )
         for first, second in seen
     ]
-
-
-def _distance(strata: Strata) -> float:
-    """First minus second within data sets, positive or negative as in the tests."""
-    weights = [len(first) * len(second) / (len(first) + len(second)) for first, second in strata]
-    return float(np.dot(weights, [np.mean(first) - np.mean(second) for first, second in strata]))

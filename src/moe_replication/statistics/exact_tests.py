@@ -63,7 +63,7 @@ def stratified_permutation(strata: Strata) -> GroupTest:
     distances = np.abs(sums - expected)
     tolerance = TIE_TOLERANCE * max(1.0, np.abs(sums).max())
     p_value = _total(chances[distances >= abs(observed - expected) - tolerance])
-    return GroupTest(difference=_weighted_difference(strata), p=p_value, minimum=_smallest_p(strata))
+    return GroupTest(difference=weighted_difference(strata), p=p_value, minimum=_smallest_p(strata))
 
 
 def stratified_fisher(strata: Strata) -> GroupTest:
@@ -75,7 +75,7 @@ def stratified_fisher(strata: Strata) -> GroupTest:
     observed, _, sums, chances = _null_distribution(strata)
     p_value = _total(chances[chances <= chances[sums == observed].item() * EQUAL_PROBABILITIES])
     return GroupTest(
-        difference=_weighted_difference(strata),
+        difference=weighted_difference(strata),
         p=p_value,
         minimum=_smallest_p(strata),
         odds_ratio=_odds_ratio(strata),
@@ -89,6 +89,12 @@ def sign_test(differences: Sequence[float]) -> SignTest:
     p_value = float(stats.binomtest(above, counted).pvalue) if counted else 1.0
     minimum = min(1.0, 2.0 / 2.0**counted)
     return SignTest(above=above, below=below, zeros=len(differences) - counted, p=p_value, minimum=minimum)
+
+
+def weighted_difference(strata: Strata) -> float:
+    """Mean of first minus mean of second, averaged over strata with Mantel and Haenszel's weights."""
+    weights = [len(first) * len(second) / (len(first) + len(second)) for first, second in strata]
+    return float(np.average([np.mean(first) - np.mean(second) for first, second in strata], weights=weights))
 
 
 def whole_strata(strata: Strata) -> list[tuple[list[int], list[int]]]:
@@ -106,12 +112,6 @@ def table_cells(strata: Strata, fold: int) -> int:
         fold**3 * len(first) ** 2 * (len(first) + len(second)) * (max(*first, *second) - min(*first, *second) + 1)
         for first, second in whole_strata(strata)
     )
-
-
-def _weighted_difference(strata: Strata) -> float:
-    """Mean of first minus mean of second, averaged over strata with Mantel and Haenszel's weights."""
-    weights = [len(first) * len(second) / (len(first) + len(second)) for first, second in strata]
-    return float(np.average([np.mean(first) - np.mean(second) for first, second in strata], weights=weights))
 
 
 def _smallest_p(strata: Strata) -> float:
