@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from moe_replication.config.analysis import analysis_settings
-from moe_replication.statistics.trajectories import KEYS, trajectories
+from moe_replication.statistics.collect import KEYS
+from moe_replication.statistics.trajectories import trajectories
 
 ANALYSIS = analysis_settings(Path(__file__).parents[2])
 NAMES = {"paper": "expert-ecology", "condition": "v6", "seed": 0}

@@ -15,7 +15,8 @@ from moe_replication.figures.ecology_runs import share_text
 from moe_replication.figures.epochs import POINT, course, course_legend, over_epochs, seeds_of, whole_epochs
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY
-from moe_replication.statistics.trajectories import KEYS, census_rows, dead_course, with_tiers
+from moe_replication.statistics.collect import KEYS
+from moe_replication.statistics.trajectories import census_rows, dead_course, with_tiers
 
 # Condition of a panel -> the one it is drawn over (no table names it): ablations, the threshold, warm-up.
 AGAINST = {

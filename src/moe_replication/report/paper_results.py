@@ -22,13 +22,12 @@ from moe_replication.report.scorecard_words import change
 from moe_replication.report.values import Ours, value_rows
 from moe_replication.report.verdicts import KINDS as CLAIM_KINDS
 from moe_replication.report.verdicts import verdict_words
-from moe_replication.statistics.claims import PAPER_CELL, VERDICTS
+from moe_replication.statistics.claims import PAPER_CELL, UNJUDGED, VERDICTS
 
 OURS = "Further tables and figures, not the paper's"
 NUMBERED = re.compile(r"[a-z]-(?P<kind>table|fig|appendix-)(?P<number>\d+[a-z]?|[a-z])(?:-(?P<rest>.+))?")
 ITEMS = {"table": ("Tables", "Table"), "fig": ("Figures", "Figure"), "appendix-": ("Appendices", "Appendix")}
 NAMES = {"e": "E", "core": "CORE", "jsd": "JSD"}
-UNJUDGED = ("untestable", "not_run")
 LONG_TABLE = 25  # lines of Markdown from which a table is folded
 STYLE = """
 section { border-top: 1px solid #8886; margin-top: 2rem; }

@@ -62,7 +62,8 @@ from moe_replication.statistics.margins import AT_MARGIN
 from moe_replication.statistics.needed import RANGE_N, side, what_settles
 from moe_replication.statistics.wording import evidence, sentence
 
-VERDICTS = ("reproduced", "contradicted", "inconclusive", "untestable", "not_run")
+UNJUDGED = ("untestable", "not_run")
+VERDICTS = ("reproduced", "contradicted", "inconclusive", *UNJUDGED)
 SAME_CLAIM, PAPER_CELL = "same claim at our scale", "the paper's cell"
 KINDS = {
     "ordering": SAME_CLAIM,

@@ -106,6 +106,7 @@ RECORD = (
     "metrics",
 )
 IDENTITY = ("scale", "paper", "condition", "seed")
+KEYS = list(IDENTITY[1:])  # of a run among those of its scale
 REGISTERED = {"paper": TEXT, "claim": TEXT, "digest": TEXT, "runs": WHOLE}
 CURVE_KEYS = ("step", "tokens", "epoch", "train_loss", "val_loss", "learning_rate")
 EXPERT_KEYS = (
@@ -258,6 +259,6 @@ def _best(curve: pl.DataFrame) -> dict[str, float | None]:
 def _stacked(records: list[Record], name: str) -> pl.DataFrame:
     tables = []
     for record in records:
-        labels = [pl.lit(record.row[key], dtype=LEADING[key]).alias(key) for key in IDENTITY[1:]]
+        labels = [pl.lit(record.row[key], dtype=LEADING[key]).alias(key) for key in KEYS]
         tables.append(getattr(record, name).select(*labels, pl.all()))
     return pl.concat(tables, how="diagonal").sort("paper", "condition", "seed", maintain_order=True)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
-from moe_replication.statistics.collect import IDENTITY
+from moe_replication.statistics.collect import KEYS
 from moe_replication.statistics.token_efficiency import EFFICIENCY_BASELINES, ratios_by_seed
 from moe_replication.statistics.trajectories import trajectories
 
-KEYS = list(IDENTITY[1:])
 # Paper A, Figure 10: the first 4,000 of 19,073 steps, which its warm-up takes.
 EARLY_SHARE = 4000 / 19073
 

@@ -13,12 +13,11 @@ from moe_replication.config.probe import METRICS_FILE, probe_folder
 from moe_replication.config.project import Run
 from moe_replication.errors import BadInput
 from moe_replication.files import atomic_path, read_json
-from moe_replication.statistics.collect import read_parquet
+from moe_replication.statistics.collect import KEYS, read_parquet
 from moe_replication.statistics.probe_tables import CORE_COLUMNS, REAL, SCAN_SCHEMAS, SCHEMAS, TEXT, WHOLE
 
 CORE = "core"
 STACKED = SCHEMAS | SCAN_SCHEMAS | {CORE: CORE_COLUMNS}
-IDENTITY = ("paper", "condition", "seed")
 LABELS = {"paper": TEXT, "condition": TEXT, "seed": WHOLE, "title": TEXT, "rule": TEXT}
 
 
@@ -39,11 +38,11 @@ def collect_probes(root: Path, runs: Iterable[Run], scored: Iterable[Run], out: 
         for name in wanted:
             table = _read_table(folder / f"{name}.parquet", STACKED[name])
             stacks[name].append(table.select(*_literals(labels), pl.all()))
-        metrics.append({key: labels[key] for key in IDENTITY} | numbers)
+        metrics.append({key: labels[key] for key in KEYS} | numbers)
     for name, tables in stacks.items():
         _write(pl.concat(tables), out / f"probe-{name}.parquet")
-    names = sorted({name for row in metrics for name in row} - set(IDENTITY))
-    schema = {key: LABELS[key] for key in IDENTITY} | dict.fromkeys(names, REAL)
+    names = sorted({name for row in metrics for name in row} - set(KEYS))
+    schema = {key: LABELS[key] for key in KEYS} | dict.fromkeys(names, REAL)
     _write(pl.DataFrame(metrics, schema=schema), out / "probe-metrics.parquet")
 
 

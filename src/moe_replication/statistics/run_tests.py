@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
+from moe_replication.statistics.collect import KEYS
 from moe_replication.statistics.exact_tests import Strata, sign_test, stratified_fisher, stratified_permutation
 from moe_replication.statistics.intervals import clopper_pearson
 from moe_replication.statistics.mixed_logistic import mixed_logistic
 from moe_replication.statistics.studies import meets, with_sets, without_cross
-from moe_replication.statistics.trajectories import KEYS, trajectories
+from moe_replication.statistics.trajectories import trajectories
 
 COLUMNS = {
     "question": pl.String, "data": pl.String, "test": pl.String, "n": pl.Int64, "n_against": pl.Int64,

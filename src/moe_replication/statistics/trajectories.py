@@ -5,9 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
-from moe_replication.statistics.collect import IDENTITY
+from moe_replication.statistics.collect import KEYS
 
-KEYS = list(IDENTITY[1:])
 COLUMNS = ("epoch", "dead_experts", "test_accuracy", "test_loss", "val_loss", "tier_share_0")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moe_replication.config.project import Project
+from moe_replication.statistics.claims import UNJUDGED
 from moe_replication.tracking.entries import Entry, figure_entry, run_entry
 from moe_replication.tracking.links import base_address, comparison
 from moe_replication.tracking.readings import claim_conditions, claims_on, verdict_counts
 from moe_replication.tracking.store import Store, open_store
-from moe_replication.tracking.summaries import UNJUDGED, Tables, headline, read_tables, summary_entry
+from moe_replication.tracking.summaries import Tables, headline, read_tables, summary_entry
 
 NOTE_LENGTH = {"run": 8000, "experiment": 20000}  # characters that MLflow keeps of a description
 HOW_TO = (

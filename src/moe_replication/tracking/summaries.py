@@ -12,6 +12,7 @@ import polars as pl
 from moe_replication.config.project import Project
 from moe_replication.figures.style import seeds_text
 from moe_replication.files import read_json, sha256_file, sha256_json
+from moe_replication.statistics.claims import UNJUDGED
 from moe_replication.statistics.collect import read_parquet, read_runs
 from moe_replication.statistics.compare import SCORED
 from moe_replication.tracking.curves import bands, draw_bands
@@ -25,7 +26,6 @@ DIFFERENCE = {
     **{"difference": "mean", "ci_low": "mean_low", "ci_high": "mean_high", "g_paired": "mean_g", "n": "n"},
     **{"p_t": "p_t", "p_t_holm": "p_t_holm", "p_sign_flip": "p_exact", "p_minimum": "p_least"},
 }
-UNJUDGED = ("untestable", "not_run")
 
 
 @dataclass(frozen=True, kw_only=True)
