@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from moe_replication.layers.attention import CausalSelfAttention
 from moe_replication.layers.moe import MoELayer
 from moe_replication.models.gpt import GPT, Block
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.models.wide_resnet import ResidualBlock
+from moe_replication.planning.parameters import count_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +47,7 @@ def _block_unit(block: Block, width: int, size: int, checkpointed: bool) -> Unit
     attention = _attention_bytes(block.attention, width, size)
     # The stream before the feed-forward and its norm; an MoE layer's own share comes on top.
     forward = 2 * width * size + (len(block.ffn.up) * size if block.is_dense else _moe_bytes(block.moe, size))
-    parameters, held = _count(block), 0 if block.is_dense else _held_bytes(block.moe, width, size, checkpointed)
+    parameters, held = count_weights(block), 0 if block.is_dense else _held_bytes(block.moe, width, size, checkpointed)
     if not checkpointed:
         return Unit(parameters=parameters, kept=attention + forward, held=held)
     # Attention and feed-forward are computed again one after the other, each from its input.
@@ -60,14 +59,14 @@ def _image_units(model: TieredMoEClassifier, size: int, sides: tuple[int, int]) 
     """The input of every norm and what follows its ReLU."""
     height, width = sides
     encoder = model.encoder
-    units = [Unit(parameters=_count(encoder.stem), kept=encoder.stem.in_channels * height * width * size)]
+    units = [Unit(parameters=count_weights(encoder.stem), kept=encoder.stem.in_channels * height * width * size)]
     for block in encoder.blocks:
         kept = 2 * block.conv1.in_channels * height * width
         height, width = output_sides(block, (height, width))
         kept += 2 * block.conv1.out_channels * height * width
-        units.append(Unit(parameters=_count(block), kept=kept * size))
+        units.append(Unit(parameters=count_weights(block), kept=kept * size))
     end = (2 * height * width + 1) * encoder.norm.num_features * size
-    parameters = _count(encoder.norm) + _count(encoder.project) + _count(model.moe)
+    parameters = count_weights(encoder.norm) + count_weights(encoder.project) + count_weights(model.moe)
     units.append(Unit(parameters=parameters, kept=end + _moe_bytes(model.moe, size)))
     return units
 
@@ -102,7 +101,3 @@ def _held_bytes(layer: MoELayer, width: int, size: int, checkpointed: bool) -> i
     """Input, residual stream and, where it is not computed again, output of a layer; logits, gates and mask."""
     output = 0 if checkpointed else layer.experts.out_width
     return (2 * width + output) * size + 9 * sum(layer.experts.tiers)
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -9,6 +9,7 @@ Legend: T positions, E experts, D model width, Y classes, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, fields
 
@@ -19,8 +20,9 @@ from moe_replication.layers.moe import MoELayer
 from moe_replication.models.gpt import GPT
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.models.wide_resnet import ResidualBlock, WideResNet
+from moe_replication.planning.activations import output_sides
 from moe_replication.planning.memory import Layout
-from moe_replication.planning.parameters import muon_matrices, owned_tensors
+from moe_replication.planning.parameters import count_weights, muon_matrices, owned_tensors
 
 NEWTON_SCHULZ_STEPS = 5
 
@@ -72,9 +74,9 @@ def forward_flops(model: GPT | TieredMoEClassifier, config: RunConfig, sides: tu
     length = config.data.sequence_length
     dense = [block.ffn for block in model.blocks if block.is_dense]
     return ForwardFlops(
-        attention=sum(2 * _weights(block.attention) for block in model.blocks),
+        attention=sum(2 * count_weights(block.attention) for block in model.blocks),
         scores=sum(4 * length * len(block.attention.query) for block in model.blocks),
-        ffn=sum(2 * _weights(ffn) for ffn in dense),
+        ffn=sum(2 * count_weights(ffn) for ffn in dense),
         head=2 * model.head.numel(),
         **moe,
     )
@@ -97,7 +99,7 @@ def oracle_flops(model: GPT | TieredMoEClassifier, config: RunConfig, samples: i
     language = isinstance(model, GPT)
     tried = min(ecology.oracle_tokens, samples) if language else samples
     passes = 3 if ecology.divergence_weight else 1
-    experts = sum(2 * _weights(layer.experts) for layer in model.moe_layers())
+    experts = sum(2 * count_weights(layer.experts) for layer in model.moe_layers())
     head = len(model.moe_layers()) * config.moe.experts * 2 * model.head.numel() if language else 0
     return tried * (passes * experts + head)
 
@@ -122,11 +124,10 @@ def orthogonalization_flops(tensors: list[nn.Parameter], zero_stage: int, proces
 
 def convolutions(encoder: WideResNet, sides: tuple[int, int]) -> list[tuple[nn.Conv2d, int]]:
     """Every convolution with the positions of its output, for images of height and width `sides`."""
-    height, width = sides
-    found = [(encoder.stem, height * width)]
+    found = [(encoder.stem, math.prod(sides))]
     for block in encoder.blocks:
-        height, width = (-(-side // block.conv1.stride[0]) for side in (height, width))
-        found += [(convolution, height * width) for convolution in block_convolutions(block)]
+        sides = output_sides(block, sides)
+        found += [(convolution, math.prod(sides)) for convolution in block_convolutions(block)]
     return found
 
 
@@ -144,10 +145,6 @@ def _moe_flops(layer: MoELayer) -> dict[str, int]:
     shared = [matrix for matrix in (layer.shared_up, layer.shared_down) if matrix is not None]
     return {
         "router": 2 * sum(p.numel() for p in layer.router.parameters() if p.ndim > 1),
-        "experts": 2 * (_weights(layer.experts) - layer.idle_parameters()),
+        "experts": 2 * (count_weights(layer.experts) - layer.idle_parameters()),
         "shared": 2 * sum(matrix.numel() for matrix in shared),
     }
-
-
-def _weights(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -23,9 +23,14 @@ def meta_model(config: RunConfig, images: ImageSet | None) -> GPT | TieredMoECla
         return TieredMoEClassifier(config, images.channels, images.classes)
 
 
+def count_weights(module: nn.Module) -> int:
+    """Numbers in all parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def parameter_counts(model: GPT | TieredMoEClassifier) -> tuple[int, int]:
     """(total, active) parameters; active leaves out the experts that a token does not meet on average."""
-    total = sum(parameter.numel() for parameter in model.parameters())
+    total = count_weights(model)
     return total, total - sum(layer.idle_parameters() for layer in model.moe_layers())
 
 

@@ -28,7 +28,7 @@ from moe_replication.planning.assumptions import FILE, Assumptions
 from moe_replication.planning.flops import forward_flops, orthogonalization_flops, recomputed_flops
 from moe_replication.planning.memory import BYTES, Layout, layout_of, training_memory
 from moe_replication.planning.network import Network
-from moe_replication.planning.parameters import muon_tensors
+from moe_replication.planning.parameters import count_weights, muon_tensors
 
 GPUS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 # Reads of the gathered logits: masks, and the rounds of a radix selection.
@@ -114,9 +114,8 @@ class _Simulation:
         self.process = assumptions.process(config)
         self.size = BYTES[self.process.precision]
         self.forward = forward_flops(model, config, (0, 0))
-        self.weights = self.size * sum(parameter.numel() for parameter in model.parameters())
-        experts = [parameter for layer in model.moe_layers() for parameter in layer.experts.parameters()]
-        self.expert_weights = self.size * sum(parameter.numel() for parameter in experts)
+        self.weights = self.size * count_weights(model)
+        self.expert_weights = self.size * sum(count_weights(layer.experts) for layer in model.moe_layers())
 
     def step(self, layout: Layout) -> StepTime:
         network, gpus, zero = self.network, layout.processes, layout.zero_stage
