@@ -200,6 +200,37 @@ def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
     return ledger
 
 
+def fuzz_json(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
+    """`read` after each of `count` changes to a JSON file."""
+    tree, ledger = json.loads(path.read_bytes()), Ledger()
+
+    @drawn(count)
+    @given(changes(tree))
+    def check(change):
+        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
+        ledger.note(change, read())
+
+    check()
+    return ledger
+
+
+def fuzz_bytes(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
+    """`read` after each of `count` damages to the bytes of a file, which is restored."""
+    content, ledger = path.read_bytes(), Ledger()
+
+    @drawn(count)
+    @given(damages())
+    def check(damage):
+        path.write_bytes(damaged(content, damage))
+        ledger.note(damage, read())
+
+    try:
+        check()
+    finally:
+        path.write_bytes(content)
+    return ledger
+
+
 def files_below(root: Path) -> dict[str, tuple | None]:
     """What is there: mode, size and time of files; folders by name."""
     found: dict[str, tuple | None] = {}

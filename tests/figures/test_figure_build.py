@@ -22,7 +22,6 @@ ANALYSIS = analysis_settings(ROOT)
 FIGURES = PROJECT.figures
 # The probes of paper A are empty in the fixture, and so is what is drawn from nothing else but differences.
 OF_PROBES = [name for name, entry in FIGURES.items() if any(table.startswith("probe-") for table in entry.tables)]
-NEED_RUNS = [name for name in OF_PROBES if {"runs", "curves"} & set(FIGURES[name].tables)]
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from moe_replication.errors import BadInput
 from moe_replication.figures.paper_values import SCHEMA, of_metric, read_paper_values, reported
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "config" / "paper_values.yaml"
 
 # Condition -> validation loss and CORE, as printed.
 TABLES = {

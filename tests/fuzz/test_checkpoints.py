@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from fuzzing import Change, Ledger, changes, damaged, damages, drawn
+from fuzzing import Change, Ledger, changes, drawn, fuzz_bytes
 from moe_replication.errors import BadInput
 from moe_replication.files import sha256_file, write_json
 from moe_replication.training.checkpoint import CheckpointFolder
@@ -59,16 +59,7 @@ def loaded(folder: Path) -> str | None:
 
 @pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
 def test_other_bytes_are_not_taken_for_whole(folder, name):
-    path, ledger = folder / NEWEST / name, Ledger()
-    content = path.read_bytes()
-
-    @drawn(60)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, loaded(folder))
-
-    check()
+    ledger = fuzz_bytes(folder / NEWEST / name, lambda: loaded(folder), 60)
     ledger.expect(len(ledger.outcomes) if name == "state.pt" else 20)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import Ledger, changes, damaged, damages, drawn, outcome
+from fuzzing import Ledger, changes, damaged, damages, drawn, fuzz_bytes, fuzz_json, outcome
 from moe_replication.config.needs import parse_token_name
 from moe_replication.config.project import parse_run_path
 from moe_replication.data.images import ImageSet, write_image_set
@@ -71,41 +70,18 @@ def open_images(folder: Path) -> None:
     assert found.train_labels.max() < found.classes
 
 
-def fuzz_manifest(folder: Path, read: Callable[[Path], None], count: int) -> Ledger:
-    path, ledger = folder / "manifest.json", Ledger()
-    tree = json.loads(path.read_bytes())
-
-    @drawn(count)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
-        ledger.note(change, outcome(lambda: read(folder), folder))
-
-    check()
-    return ledger
-
-
 def test_a_changed_manifest_of_shards_is_refused_or_harmless(tokens):
-    fuzz_manifest(tokens, open_tokens, 120).expect(50)
+    fuzz_json(tokens / "manifest.json", lambda: outcome(lambda: open_tokens(tokens), tokens), 120).expect(50)
 
 
 def test_a_changed_manifest_of_images_is_refused_or_harmless(images):
-    fuzz_manifest(images, open_images, 120).expect(50)
+    fuzz_json(images / "manifest.json", lambda: outcome(lambda: open_images(images), images), 120).expect(50)
 
 
 @pytest.mark.parametrize("name", ["train-00000.bin", "documents-train.parquet", "tokenizer.json"])
 def test_other_bytes_in_a_token_set_are_refused(tokens, name):
     read = open_tokens if name != "tokenizer.json" else lambda folder: load_tokenizer(folder / name)
-    path, ledger = tokens / name, Ledger()
-    content = path.read_bytes()
-
-    @drawn(40)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, outcome(lambda: read(tokens), tokens))
-
-    check()
+    ledger = fuzz_bytes(tokens / name, lambda: outcome(lambda: read(tokens), tokens), 40)
     ledger.expect(15 if name == "tokenizer.json" else len(ledger.outcomes))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from fuzzing import ROOT, Ledger, changes, damaged, damages, drawn, files_below, plain
+from fuzzing import ROOT, Ledger, changes, drawn, files_below, fuzz_bytes, plain
 from moe_replication.config import load_project
 from moe_replication.config.jobs import RECORD_FILES
 from moe_replication.files import write_json
@@ -109,16 +109,8 @@ def test_a_changed_manifest_of_a_kept_record_is_passed_over_with_a_warning(kept,
 @pytest.mark.parametrize("name", [*RECORD_FILES, "manifest.json"])
 def test_other_bytes_of_a_kept_record_are_passed_over_with_a_warning(kept, tmp_path, name):
     checkpoints, _ = kept
-    path, ledger = checkpoints / "record" / name, Ledger()
-    content = path.read_bytes()
-
-    @drawn(20)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, fate(checkpoints, tmp_path))
-
-    check()
+    path = checkpoints / "record" / name
+    ledger = fuzz_bytes(path, lambda: fate(checkpoints, tmp_path), 20)
     ledger.expect(len(ledger.outcomes) if name != "manifest.json" else 8)
     path.unlink()
     path.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core_bundles import core_settings_of, write_bundle, zip_bundle
-from fuzzing import Ledger, changes, command, damaged, damages, drawn, fuzz_tree, outcome, small_project
+from fuzzing import Ledger, command, drawn, fuzz_bytes, fuzz_json, fuzz_tree, outcome, small_project
 from moe_replication.config import load_project
 from moe_replication.config.fingerprint import training_code_version
 from moe_replication.config.probe import METRICS_FILE, probe_folder
@@ -87,32 +86,12 @@ def test_a_probe_table_with_other_columns_is_refused_or_harmless(probed, name):
 @pytest.mark.parametrize("name", ["fanout.parquet", METRICS_FILE])
 def test_other_bytes_in_a_probe_are_refused_or_harmless(probed, name):
     root, folder = probed
-    path, ledger = folder / name, Ledger()
-    content = path.read_bytes()
-
-    @drawn(25)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, collected(root))
-
-    check()
-    ledger.expect(10)
+    fuzz_bytes(folder / name, lambda: collected(root), 25).expect(10)
 
 
 def test_changed_numbers_of_a_probe_are_refused_or_harmless(probed):
     root, folder = probed
-    path, ledger = folder / METRICS_FILE, Ledger()
-    tree = json.loads(path.read_bytes())
-
-    @drawn(30)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
-        ledger.note(change, collected(root))
-
-    check()
-    ledger.expect(8)
+    fuzz_json(folder / METRICS_FILE, lambda: collected(root), 30).expect(8)
 
 
 def test_a_changed_task_list_of_core_is_refused_or_harmless(tmp_path):
@@ -124,33 +103,18 @@ def test_a_changed_task_list_of_core_is_refused_or_harmless(tmp_path):
 @pytest.mark.parametrize("name", ["core.yaml", "eval_meta_data.csv", "eval_data/logic/order.jsonl"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_other_bytes_in_a_core_bundle_are_refused_or_harmless(tmp_path, name, packed):
-    folder, ledger = write_bundle(tmp_path / "there"), Ledger()
-    path = folder / name
-    content, place = path.read_bytes(), tmp_path / "there"
+    folder = write_bundle(tmp_path / "there")
 
-    @drawn(40)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        bundle = zip_bundle(folder, tmp_path / "bundle.zip") if packed else place
-        ledger.note(damage, outcome(lambda: open_bundle(bundle, SETTINGS), tmp_path))
+    def read() -> str | None:
+        bundle = zip_bundle(folder, tmp_path / "bundle.zip") if packed else tmp_path / "there"
+        return outcome(lambda: open_bundle(bundle, SETTINGS), tmp_path)
 
-    check()
-    ledger.expect(10)
+    fuzz_bytes(folder / name, read, 40).expect(10)
 
 
 def test_other_bytes_of_the_zip_are_refused_or_harmless(tmp_path):
-    path, ledger = zip_bundle(write_bundle(tmp_path / "there"), tmp_path / "bundle.zip"), Ledger()
-    content = path.read_bytes()
-
-    @drawn(100)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, outcome(lambda: open_bundle(path, SETTINGS), tmp_path))
-
-    check()
-    ledger.expect(50)
+    path = zip_bundle(write_bundle(tmp_path / "there"), tmp_path / "bundle.zip")
+    fuzz_bytes(path, lambda: outcome(lambda: open_bundle(path, SETTINGS), tmp_path), 100).expect(50)
 
 
 def test_the_command_refuses_a_damaged_core_bundle(probed, tmp_path):

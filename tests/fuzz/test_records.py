@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle_projects import CHOSEN, finished_project
-from fuzzing import Ledger, changes, command, damaged, damages, drawn, outcome
+from fuzzing import Ledger, command, drawn, fuzz_bytes, fuzz_json, outcome
 from moe_replication.statistics.collect import collect
 
 pytestmark = pytest.mark.slow
@@ -40,33 +39,12 @@ def collected(project: Path) -> str | None:
     [("run.json", 120, 60), ("cost.json", 40, 20), ("environment.json", 40, 18)],
 )
 def test_a_changed_record_is_refused_or_harmless(project, name, count, refused):
-    path, ledger = project / RUN / name, Ledger()
-    content = path.read_bytes()
-    tree = json.loads(content)
-
-    @drawn(count)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
-        ledger.note(change, collected(project))
-
-    check()
-    ledger.expect(refused)
+    fuzz_json(project / RUN / name, lambda: collected(project), count).expect(refused)
 
 
 @pytest.mark.parametrize("name", ["run.json", "curve.parquet", "experts.parquet"])
 def test_a_file_with_other_bytes_is_refused_or_harmless(project, name):
-    path, ledger = project / RUN / name, Ledger()
-    content = path.read_bytes()
-
-    @drawn(50)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, collected(project))
-
-    check()
-    ledger.expect(25)
+    fuzz_bytes(project / RUN / name, lambda: collected(project), 50).expect(25)
 
 
 TYPES = (pl.String, pl.Boolean, pl.List(pl.Int64), pl.Date, pl.Struct({"a": pl.Int64}), pl.Binary, pl.Int8)

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import PAPERS, Ledger, command, damaged, damages, drawn, fuzz_tree, outcome, plain, small_project
+from fuzzing import PAPERS, Ledger, command, drawn, fuzz_bytes, fuzz_tree, outcome, plain, small_project
 from moe_replication.config import load_project
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.config.core import core_settings
@@ -94,19 +94,7 @@ def test_changed_values_of_the_papers_are_refused_or_harmless(project):
 
 
 def test_broken_text_of_a_settings_file_is_refused_or_harmless(project):
-    path, ledger = project / "config/scales/smoke.yaml", Ledger()
-    content = path.read_bytes()
-
-    @drawn(40)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, read_whole(project))
-
-    try:
-        check()
-    finally:
-        path.write_bytes(content)
+    ledger = fuzz_bytes(project / "config/scales/smoke.yaml", lambda: read_whole(project), 40)
     ledger.expect(16)
 
 

@@ -18,7 +18,6 @@ from moe_replication.statistics import prediction_scores as ps
 SETTINGS = replace(analysis_settings(Path(__file__).parents[2]), resamples=200)
 OUTCOME = np.array([True, True, False, False, False])
 PREDICTED = np.array([0.9, 0.4, 0.4, 0.2, 0.8])
-NO_E = {"entropy_weight": 0.15, "oracle_weight": 0.0, "balance_weight": 0.0, "control_number": None}
 
 
 def world(dead, *, sets=("CIFAR-10", "CIFAR-100"), entropy=(0.05, 0.15, 0.45), balance=(0.1, 0.4, 1.6)) -> pl.DataFrame:
