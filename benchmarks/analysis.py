@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-from tests.conftest import PAPER_A, PAPER_B, SEEDS, _write_run
 from tests.figures.probe_tables import probe_tables
+from tests.made_runs import PAPER_A, PAPER_B, SEEDS, write_run
 
 from benchmarks import results, timing
 from benchmarks.prepared import ROOT
@@ -46,7 +46,7 @@ def _made_up_runs(root: Path) -> list[Path]:
     """The folders of three seeds of every condition of the tests' records."""
     papers = (("expert-threshold", PAPER_A), ("expert-ecology", PAPER_B))
     return [
-        _write_run(root, paper, condition, seed, scale=SCALE)
+        write_run(root, paper, condition, seed, scale=SCALE)
         for paper, conditions in papers
         for condition in conditions
         for seed in SEEDS

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import _write_run
+from tests.made_runs import write_run
 from tests.many_runs import PLAN, ROOT, RUNS_A_WRITER, WRITERS, made_project, run_arguments, tabulate, write_at_once
 
 from moe_replication.tracking.mirror import mirror
@@ -55,7 +55,7 @@ def records(root: Path) -> None:
     """Writing at once, then a thousand records through tables and mirror, twice."""
     seconds = write_at_once(root / "at-once")
     print(f"{WRITERS} processes write {WRITERS * RUNS_A_WRITER} runs: {seconds:.1f} s", flush=True)
-    project = timed(f"{RECORDS} records written", lambda: made_project(root / "many", RECORDS, _write_run))
+    project = timed(f"{RECORDS} records written", lambda: made_project(root / "many", RECORDS, write_run))
     timed("collected and compared", lambda: tabulate(project))
     uri = f"sqlite:///{root}/many/results/smoke/mlflow.db"
     timed("mirrored", lambda: mirror(project, uri))

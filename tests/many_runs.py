@@ -21,7 +21,7 @@ from moe_replication.statistics.collect import collect
 from moe_replication.statistics.compare import write_comparisons
 
 ROOT = Path(__file__).parents[1]
-# Conditions of the made-up records (tests/conftest.py) that the smoke scale knows too: 20 of them by 50 seeds.
+# Conditions of the made-up records (tests/made_runs.py) that the smoke scale knows too: 20 of them by 50 seeds.
 CONDITIONS = (
     "dense", "tc", "tc-aux", "tc-loss-free", "ec-sequence", "ec-batch", "et",
     "v1", "v2-ortho-0.20", "v3-e0.30", "v3-e0.545", "v4-ortho-0.20", "v5-random-warmup", "v5-annealing", "v5-both",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.conftest import _write_run
+from tests.made_runs import write_run
 
 root, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 for seed in range(first, first + count):
-    _write_run(root, "expert-threshold", "et", seed)
+    write_run(root, "expert-threshold", "et", seed)

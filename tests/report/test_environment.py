@@ -13,7 +13,6 @@ from moe_replication.planning.assumptions import load_assumptions, load_energy
 from moe_replication.planning.estimates import Estimates, planned_hours
 from moe_replication.report import environment
 from moe_replication.report.environment import environment_page
-from moe_replication.statistics.collect import collect
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,26 +23,19 @@ def project():
 
 
 @pytest.fixture
-def results(finished_results):
-    folder = finished_results / "results/smoke"
-    collect(sorted((folder / "runs").glob("*/*/seed-*")), folder)
-    return folder
-
-
-@pytest.fixture
-def page_of(project, results, monkeypatch):
+def page_of(project, collected_results, monkeypatch):
     """page_of({column: value}, condition, seed): the page after these values of one run were changed."""
     monkeypatch.setattr(environment, "planned_hours", lambda project: None)
 
     def change_and_draw(changes: dict | None = None, condition: str = "et", seed: int = 1) -> str:
         chosen = (pl.col("condition") == condition) & (pl.col("seed") == seed)
-        path = results / "runs.parquet"
+        path = collected_results / "runs.parquet"
         columns = [
             pl.when(chosen).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
             for name, value in (changes or {}).items()
         ]
         pl.read_parquet(path).with_columns(columns).write_parquet(path)
-        return environment_page(project, results)
+        return environment_page(project, collected_results)
 
     return change_and_draw
 
@@ -81,9 +73,9 @@ def test_pooled_versions_are_warned_of(page_of):
     assert f"<strong>1 runs are pooled with runs of another {shared}.</strong>" in page
 
 
-def test_energy_follows_from_hours_watts_and_overhead(page_of, results):
-    runs = pl.read_parquet(results / "runs.parquet").with_columns(wall_seconds=pl.lit(0.0))
-    runs.write_parquet(results / "runs.parquet")
+def test_energy_follows_from_hours_watts_and_overhead(page_of, collected_results):
+    runs = pl.read_parquet(collected_results / "runs.parquet").with_columns(wall_seconds=pl.lit(0.0))
+    runs.write_parquet(collected_results / "runs.parquet")
     page = page_of({"wall_seconds": 3600_000.0, "processes": 2, "threads": 4})
     energy = load_energy(ROOT)
     watts = load_assumptions(ROOT, load_project(ROOT, {"scale": "smoke"}).scale).device.watts
@@ -107,12 +99,12 @@ def test_every_assumption_of_the_energy_stands_with_its_origin(page_of):
     assert energy.devices["cpu-thread"].origins["watts"] in page
 
 
-def test_measured_hours_stand_beside_the_plan(project, results, monkeypatch):
-    runs = pl.read_parquet(results / "runs.parquet").with_columns(wall_seconds=pl.lit(3600.0))
-    runs.write_parquet(results / "runs.parquet")
+def test_measured_hours_stand_beside_the_plan(project, collected_results, monkeypatch):
+    runs = pl.read_parquet(collected_results / "runs.parquet").with_columns(wall_seconds=pl.lit(3600.0))
+    runs.write_parquet(collected_results / "runs.parquet")
     estimates = Estimates(device="cpu-thread", unit="CPU thread", run_hours={("expert-threshold", "et"): 0.5})
     monkeypatch.setattr(environment, "planned_hours", lambda project: estimates)
-    page = environment_page(project, results)
+    page = environment_page(project, collected_results)
     assert "3 CPU thread-hours measured, 1.5 planned on cpu-thread: 2 times the plan" in page
     assert '<td class="number">1.5 h</td><td class="number">2</td>' in page
 
@@ -125,10 +117,10 @@ def test_the_plan_knows_every_condition():
     assert (found.device, found.unit) == ("cpu-thread", "CPU thread")
 
 
-def test_without_torch_there_is_no_estimate_and_the_page_says_so(project, results, monkeypatch):
+def test_without_torch_there_is_no_estimate_and_the_page_says_so(project, collected_results, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert planned_hours(project) is None
-    assert "no estimate here: the planner needs torch" in environment_page(project, results)
+    assert "no estimate here: the planner needs torch" in environment_page(project, collected_results)
 
 
 def test_a_wrong_device_of_cpu_runs_is_refused(tmp_path):

@@ -83,18 +83,16 @@ def test_more_seeds_than_the_exact_test_takes(runs):
     assert (row["n"], row["p_sign_flip"], row["note"]) == (21, None, "no exact sign-flip p above n = 20")
 
 
-def test_files_of_a_finished_tree(finished_results):
-    results = finished_results / "results/smoke"
-    collect(sorted((results / "runs").glob("*/*/seed-*")), results)
+def test_files_of_a_finished_tree(collected_results):
     baselines = {(PAPER, "et"): "dense", ("expert-ecology", "v6-no-balance"): "v6"}
-    write_comparisons(results, baselines, ANALYSIS, {})
-    assert pl.read_parquet(results / "summary.parquet").columns[:4] == [
+    write_comparisons(collected_results, baselines, ANALYSIS, {})
+    assert pl.read_parquet(collected_results / "summary.parquet").columns[:4] == [
         "paper",
         "condition",
         "title",
         "metric",
     ]
-    found = pl.read_parquet(results / "comparisons.parquet").select("condition", "metric").rows()
+    found = pl.read_parquet(collected_results / "comparisons.parquet").select("condition", "metric").rows()
     assert found == [
         ("v6-no-balance", "test_accuracy"),
         ("v6-no-balance", "dead_experts"),

@@ -31,12 +31,10 @@ def claims():
 
 
 @pytest.fixture
-def results(finished_results):
-    folder = finished_results / "results/smoke"
-    collect(sorted((folder / "runs").glob("*/*/seed-*")), folder)
+def results(collected_results):
     schema = {"paper": pl.String, "condition": pl.String, "seed": pl.Int64}
-    pl.DataFrame(schema=schema).write_parquet(folder / "probe-metrics.parquet")
-    return folder
+    pl.DataFrame(schema=schema).write_parquet(collected_results / "probe-metrics.parquet")
+    return collected_results
 
 
 def at_smoke(claims):
