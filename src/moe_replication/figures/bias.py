@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from moe_replication.figures import style
 from moe_replication.figures.curves import step_axis
+from moe_replication.figures.pieces import band
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
 
@@ -52,8 +53,7 @@ def panel(ax: Axes, data: pl.DataFrame) -> None:
         ax.plot(rows["step"], rows["mean"], color=look.colour, alpha=0.3, linewidth=0.6)
     mean = data.filter(pl.col("expert").is_null())
     ax.plot(mean["step"], mean["mean"], color=look.colour, linewidth=1.8)
-    band = mean.drop_nulls(["ci_low", "ci_high"])
-    ax.fill_between(band["step"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.2, linewidth=0)
+    band(ax, mean, "step", look.colour, 0.2)
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
     step_axis(ax)
 

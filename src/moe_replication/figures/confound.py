@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from moe_replication.figures import style
 from moe_replication.figures.differences import FINAL, final_differences, final_interactions, final_values, pair_points
 from moe_replication.figures.paper_values import reported
+from moe_replication.figures.pieces import named_places
 from moe_replication.figures.style import FigureInfo
 
 # Storage and optimiser of the experts -> the three rules under it, TC with aux loss first.
@@ -63,7 +64,7 @@ def loss_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> None:
                 style.seed_points(ax, slot + shift, values, look, jitter=0.05)
             if PAPER_CELLS.get(name) in paper:
                 style.paper_point(ax, slot + shift + 0.1, paper[PAPER_CELLS[name]], look.marker)
-    _group_axis(ax, list(STORAGES))
+    named_places(ax, list(STORAGES))
     ax.set_xlabel("optimiser and storage of the experts")
     ax.set_ylabel("final validation loss (nats / token)")
 
@@ -80,7 +81,7 @@ def difference_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, float]) -> N
                 style.paper_point(ax, slot + shift + 0.13, paper[condition] - paper["tc-aux"], look.marker)
     ax.axvline(len(STORAGES) - 0.5, color=style.GREY, linewidth=0.7)
     _zero_line(ax)
-    _group_axis(ax, list(GROUPS))
+    named_places(ax, list(GROUPS))
     ax.set_ylabel("loss minus TC's, paired by seed")
 
 
@@ -95,19 +96,13 @@ def interaction_panel(ax: Axes, data: pl.DataFrame) -> None:
         for row in chosen.filter(pl.col("condition") == STORAGES["Muon,\nper expert"][slot + 1]).iter_rows(named=True):
             pair_points(ax, slot, data, row, look, horizontal=False)
     _zero_line(ax)
-    _group_axis(ax, names)
+    named_places(ax, names)
     ax.set_xlabel(f"gap to TC, {style.seeds_text(chosen['n'].to_list())}")
     ax.set_ylabel("gap per expert\nminus concatenated")
 
 
 def _zero_line(ax: Axes) -> None:
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8)
-
-
-def _group_axis(ax: Axes, names: list[str]) -> None:
-    ax.set_xticks(range(len(names)), names)
-    ax.set_xlim(-0.5, len(names) - 0.5)
-    ax.grid(False, axis="x")
 
 
 def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
 from moe_replication.figures.ecology_runs import ecology_runs, set_title, share_text, with_means
+from moe_replication.figures.pieces import borders, named_places
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 from moe_replication.statistics.studies import CROSS, of_row
@@ -38,10 +39,9 @@ LOOKS = {"softmax_top_k": style.RULE_LOOKS["token_choice"]} | style.RULE_LOOKS
 OF_LANGUAGE = "cross-tc-"
 
 
-def cross_data(runs: pl.DataFrame, measures: Sequence[str] = VISION) -> pl.DataFrame:
-    """Columns of OUT: every run of paper B's row CROSS and the mean over seeds of each measure."""
-    found = of_row(ecology_runs(runs, ("rule", "control_number", *measures)), CROSS)
-    return _long(found, measures)
+def cross_data(runs: pl.DataFrame) -> pl.DataFrame:
+    """Columns of OUT: every run of paper B's row CROSS and the mean over seeds of each measure of VISION."""
+    return _long(of_row(ecology_runs(runs, ("rule", "control_number", *VISION)), CROSS), VISION)
 
 
 def language_data(runs: pl.DataFrame) -> pl.DataFrame:
@@ -62,11 +62,8 @@ def panel(ax: Axes, data: pl.DataFrame, controls: Sequence[float | None], rules:
     for (rule, control), group in runs.group_by("rule", "control_number", maintain_order=True):
         aside = (rules.index(rule) - (len(rules) - 1) / 2) * 0.26
         style.seed_points(ax, controls.index(control) + aside, group["value"].to_list(), LOOKS[rule], jitter=0.05)
-    ax.set_xticks(range(len(controls)), ["undefined" if value is None else f"{value:g}" for value in controls])
-    ax.set_xlim(-0.5, len(controls) - 0.5)
-    for border in range(1, len(controls)):
-        ax.axvline(border - 0.5, color="#e4e4e4", linewidth=0.6)
-    ax.grid(False, axis="x")
+    named_places(ax, ["undefined" if value is None else f"{value:g}" for value in controls])
+    borders(ax, len(controls))
 
 
 def _count_axis(ax: Axes, data: pl.DataFrame) -> None:

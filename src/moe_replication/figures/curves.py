@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
+from moe_replication.figures.pieces import band
 from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
 
 NAMES = ("condition", "title", "rule")
@@ -56,8 +57,7 @@ def lines(ax: Axes, bands: pl.DataFrame, order: Sequence[str], along: str = "ste
         label = style.condition_label(rows["title"][0] or condition, rows["n"].to_list())
         dots = {"marker": look.marker, "markersize": 3, "markevery": spread(rows.height, number)} if markers else {}
         ax.plot(rows[along], rows["mean"], look.line, color=look.colour, label=label, **dots)
-        band = rows.drop_nulls(["ci_low", "ci_high"])
-        ax.fill_between(band[along], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
+        band(ax, rows, along, look.colour, 0.15)
 
 
 def spread(points: int, number: int) -> tuple[int, int]:

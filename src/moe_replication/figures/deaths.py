@@ -102,7 +102,7 @@ def places(runs: pl.DataFrame, axis: LogSlots, threshold: float) -> list[float]:
         if control and control != threshold:
             span = math.log(axis.limits[1] / axis.limits[0])
             width = min(JITTER, 0.8 * abs(math.log(control / threshold)) / span)
-        shares = np.linspace(-width, width, group.height) if group.height > 1 else np.zeros(1)
+        shares = style.side_by_side(width, group.height)
         found[group["row"].to_numpy()] = [axis.aside(axis.place(control), share) for share in shares]
     return found.tolist()
 

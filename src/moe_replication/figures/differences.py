@@ -39,32 +39,30 @@ def final_values(runs: pl.DataFrame, conditions: Sequence[str], metric: str = "v
     return pl.DataFrame(rows, schema=FINAL, orient="row")
 
 
-def final_differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]], metric: str = "val_loss") -> pl.DataFrame:
-    """Per (condition, baseline) one row of kind `difference` and one of kind `seed_difference` per seed that both have.
+def final_differences(runs: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Final losses: per (condition, baseline) a row of kind `difference`, and a `seed_difference` per shared seed.
 
     Columns of FINAL.
     """
     names = {name: (name, title, rule) for name, title, rule in _present(runs, [pair[0] for pair in pairs])}
     rows = []
     for condition, baseline in pairs:
-        first, second = (seed_values(runs, THRESHOLD, name, metric) for name in (condition, baseline))
+        first, second = (seed_values(runs, THRESHOLD, name, "val_loss") for name in (condition, baseline))
         found = {seed: value - second[seed] for seed, value in first.items() if seed in second}
         if found:
             rows += _paired("difference", found, names[condition], baseline)
     return pl.DataFrame(rows, schema=FINAL, orient="row")
 
 
-def final_interactions(
-    runs: pl.DataFrame, quadruples: Sequence[tuple[str, str, str, str]], metric: str = "val_loss"
-) -> pl.DataFrame:
-    """Per (a, b, c, d) one row of kind `interaction`, and one of kind `seed_interaction` per seed that all four have.
+def final_interactions(runs: pl.DataFrame, quadruples: Sequence[tuple[str, str, str, str]]) -> pl.DataFrame:
+    """Final losses: per (a, b, c, d) a row of kind `interaction`, one of kind `seed_interaction` per shared seed.
 
     The value is (a - b) - (c - d); `condition` and `baseline` are a and b (columns of FINAL).
     """
     names = {name: (name, title, rule) for name, title, rule in _present(runs, [four[0] for four in quadruples])}
     rows = []
     for four in quadruples:
-        a, b, c, d = (seed_values(runs, THRESHOLD, name, metric) for name in four)
+        a, b, c, d = (seed_values(runs, THRESHOLD, name, "val_loss") for name in four)
         shared = [seed for seed in a if seed in b and seed in c and seed in d]
         if shared:
             found = {seed: (a[seed] - b[seed]) - (c[seed] - d[seed]) for seed in shared}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
@@ -139,9 +138,8 @@ def ratio_panel(ax: Axes, data: pl.DataFrame, values: pl.DataFrame) -> None:
         seeds = data.filter(own & (pl.col("series") == "seed"))["ratio"]
         found = seeds.drop_nulls()
         look = style.condition_look(mean["condition"], None)
-        offsets = np.linspace(-0.12, 0.12, len(found)) if len(found) > 1 else np.zeros(len(found))
         dots = {"color": look.colour, "markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.5}
-        ax.plot(slot + offsets, found, look.marker, zorder=4, **dots)
+        ax.plot(slot + style.side_by_side(0.12, len(found)), found, look.marker, zorder=4, **dots)
         if mean["ratio"] is not None:
             ends = (mean["ratio"], mean["ratio_low"], mean["ratio_high"])
             error = None if ends[1] is None else [[ends[0] - ends[1]], [ends[2] - ends[0]]]
@@ -170,7 +168,7 @@ def law_panel(ax: Axes, laws: pl.DataFrame, parameter: str, order: list[str]) ->
         rows = laws.filter(pl.col("condition") == condition)
         look = style.condition_look(condition, None)
         seeds = rows.drop_nulls(["seed", parameter])
-        offsets = np.linspace(-0.22, 0.22, seeds.height) if seeds.height > 1 else np.zeros(seeds.height)
+        offsets = style.side_by_side(0.22, seeds.height)
         ends = [seeds[f"{parameter}_{end}"] for end in ("low", "high")]
         ax.hlines(at + offsets, *ends, color=look.colour, alpha=0.35, linewidth=0.8)
         ax.plot(seeds[parameter], at + offsets, look.marker, color=look.colour, markersize=2.6, alpha=0.8)

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from moe_replication.figures import style
+from moe_replication.figures.pieces import band
 from moe_replication.figures.tables import complete_band
 
 # The numbers drawn: `kind` is seed, mean or paper; a mean has no seed, a seed no n.
@@ -48,8 +49,7 @@ def course(ax: Axes, data: pl.DataFrame, condition: str, look: style.Look) -> No
         ax.plot(seed["epoch"], seed["value"], color=look.colour, linewidth=0.5, alpha=0.55, zorder=2, **dots)
     mean = own.filter(pl.col("kind") == "mean")
     ax.plot(mean["epoch"], mean["value"], look.line, color=look.colour, linewidth=1.8, zorder=3)
-    band = mean.drop_nulls(["ci_low", "ci_high"])
-    ax.fill_between(band["epoch"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
+    band(ax, mean, "epoch", look.colour, 0.15)
 
 
 def seeds_of(data: pl.DataFrame, condition: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.ticker import NullLocator
 from moe_replication.figures import style
 from moe_replication.figures.layers import layer_grid
 from moe_replication.figures.number_formats import short_powers
+from moe_replication.figures.pieces import band
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, mean_band, of_paper
 
@@ -40,8 +41,7 @@ def fanout_data(table: pl.DataFrame, conditions: tuple[str, ...]) -> pl.DataFram
 def fanout_line(ax: Axes, rows: pl.DataFrame, look: style.Look, label: str) -> None:
     """Mean fan-out over the bins of one axis, with the band of its seeds."""
     ax.plot(rows["centre"], rows["mean"], look.line, color=look.colour, label=label, marker="o", markersize=2)
-    band = rows.drop_nulls(["ci_low", "ci_high"])
-    ax.fill_between(band["centre"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.18, linewidth=0)
+    band(ax, rows, "centre", look.colour, 0.18)
 
 
 def log_positions(ax: Axes, last: float) -> None:

@@ -13,6 +13,7 @@ from moe_replication.figures.curves import show_late, smoothed, spread
 from moe_replication.figures.differences import final_values
 from moe_replication.figures.number_formats import short_numbers
 from moe_replication.figures.paper_values import reported
+from moe_replication.figures.pieces import band, named_places
 from moe_replication.figures.style import FigureInfo, Look
 from moe_replication.figures.tables import THRESHOLD, complete_band, of_paper
 
@@ -61,8 +62,7 @@ def curve_panel(ax: Axes, data: pl.DataFrame) -> None:
         line = "-" if series == "val_loss" else "--"
         dots = {"marker": look.marker, "markersize": 3, "markevery": spread(rows.height, int(series == "train_loss"))}
         ax.plot(rows["tokens"], rows["mean"], line, color=look.colour, label=name, **dots)
-        band = rows.drop_nulls(["ci_low", "ci_high"])
-        ax.fill_between(band["tokens"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.15, linewidth=0)
+        band(ax, rows, "tokens", look.colour, 0.15)
     show_late(ax, data, "tokens", below=0.05)
     ax.set_xlabel("training tokens")
     ax.xaxis.set_major_formatter(short_numbers)
@@ -82,9 +82,7 @@ def gap_panel(ax: Axes, data: pl.DataFrame) -> None:
         for value in rows.filter(pl.col("series") == "paper")["mean"]:
             style.paper_point(ax, position + 0.25, value, look.marker)
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(names)), labels)
-    ax.set_xlim(-0.5, len(names) - 0.5)
-    ax.grid(False, axis="x")
+    named_places(ax, labels)
     ax.set_ylabel("validation minus training")
 
 

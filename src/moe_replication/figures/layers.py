@@ -10,11 +10,9 @@ from matplotlib.figure import Figure
 from moe_replication.figures import style
 
 
-def layer_grid(layers: Sequence[int], *, header: float, panel_height: float = 1.5) -> tuple[Figure, dict[int, Axes]]:
+def layer_grid(layers: Sequence[int], *, header: float) -> tuple[Figure, dict[int, Axes]]:
     """A figure and its axes by layer, all on one scale; the lowest panel of every column has tick labels."""
-    figure, axes = style.grid(
-        len(layers), columns=4, panel_height=panel_height, header=header, sharex=True, sharey=True
-    )
+    figure, axes = style.grid(len(layers), columns=4, panel_height=1.5, header=header, sharex=True, sharey=True)
     figure.set_figwidth(style.DOUBLE)  # also for one layer, so that legends have room
     by_layer = dict(zip(layers, axes.flat, strict=False))
     for number, (layer, ax) in enumerate(by_layer.items()):

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from moe_replication.figures import style
 from moe_replication.figures.differences import FINAL, final_differences, final_values, interval, pair_points
+from moe_replication.figures.pieces import named_places
 from moe_replication.figures.style import FigureInfo
 
 DEFAULT = "et"
@@ -50,9 +51,7 @@ def panel(ax: Axes, data: pl.DataFrame, values: dict[str, str], spread: float | 
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
     if spread is not None:
         ax.axhspan(-spread, spread, color=style.GREEN, alpha=0.1, linewidth=0)
-    ax.set_xticks(range(len(values)), list(values))
-    ax.set_xlim(-0.5, len(values) - 0.5)
-    ax.grid(False, axis="x")
+    named_places(ax, list(values))
 
 
 def draw(tables: dict[str, pl.DataFrame], info: FigureInfo, out_base: Path | str) -> None:

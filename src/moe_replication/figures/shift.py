@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from moe_replication.figures import style
 from moe_replication.figures.number_formats import short_numbers
+from moe_replication.figures.pieces import band, borders
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, mean_band, of_paper
 
@@ -68,8 +69,7 @@ def domain_order(data: pl.DataFrame) -> list[str]:
 
 def shift_panel(ax: Axes, data: pl.DataFrame, order: Sequence[str], batches: Sequence[int]) -> None:
     """One series in one domain: conditions side by side at every batch size, prefill faint beside decode."""
-    offsets = np.linspace(-0.33, 0.33, len(order)) if len(order) > 1 else [0.0]
-    for offset, condition in zip(offsets, order, strict=True):
+    for offset, condition in zip(style.side_by_side(0.33, len(order)), order, strict=True):
         for row in data.filter(pl.col("condition") == condition).iter_rows(named=True):
             look = style.condition_look(condition, row["rule"])
             strength, aside = BATCHES[row["batch"]]
@@ -83,8 +83,7 @@ def shift_panel(ax: Axes, data: pl.DataFrame, order: Sequence[str], batches: Seq
     ax.set_xticks(range(len(batches)), [str(size) for size in batches])
     ax.set_xlim(-0.55, len(batches) - 0.45)
     ax.grid(False, axis="x")
-    for border in range(1, len(batches)):
-        ax.axvline(border - 0.5, color="#e4e4e4", linewidth=0.6)
+    borders(ax, len(batches))
 
 
 def root(values: np.ndarray) -> np.ndarray:
@@ -178,8 +177,7 @@ def zero_panel(ax: Axes, data: pl.DataFrame) -> None:
         label = DOMAIN_TITLES.get(domain, domain)
         dots = {"marker": look.marker, "markersize": 3, "label": label}
         ax.plot(rows["quantile"], rows["mean"], look.line, color=look.colour, **dots)
-        band = rows.drop_nulls(["ci_low", "ci_high"])
-        ax.fill_between(band["quantile"], band["ci_low"], band["ci_high"], color=look.colour, alpha=0.13, linewidth=0)
+        band(ax, rows, "quantile", look.colour, 0.13)
     ax.set_xlim(0, 100)
     ax.set_xticks(range(10, 100, 20))
     ax.set_title(style.condition_label(data["title"][0] or data["condition"][0], data["n"].to_list()), loc="left")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from moe_replication.figures import style
 from moe_replication.figures.differences import FINAL, final_differences, final_values, interval, pair_points
 from moe_replication.figures.paper_values import reported
+from moe_replication.figures.pieces import named_places
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
 
@@ -74,9 +75,7 @@ def gap_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, dict[str, float]]) 
                 style.paper_point(ax, position + shift, paper[gap][size], look.marker)
         ax.plot([], [], look.marker, color=look.colour, label=gap)
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(sizes)), sizes)
-    ax.set_xlim(-0.5, len(sizes) - 0.5)
-    ax.grid(False, axis="x")
+    named_places(ax, sizes)
     ax.set_ylabel("difference of final loss (nats / token)")
 
 

@@ -26,6 +26,7 @@ COLUMN, DOUBLE = 3.4, 7.0  # inches: one and two columns of a page
 # Okabe and Ito (2008), told apart with every common colour blindness; yellow is too faint for lines.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#777777"
+FAINT = "#e4e4e4"  # lines that only guide the eye
 
 RC = {
     "figure.dpi": 200,
@@ -45,7 +46,7 @@ RC = {
     "axes.linewidth": 0.7,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
+    "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
@@ -218,29 +219,27 @@ def half_width(estimate: Interval) -> float | None:
     return None if estimate.high is None else estimate.high - estimate.mean
 
 
+def side_by_side(half: float, count: int) -> np.ndarray:
+    """Distances from a place at which `count` marks lie evenly across, none further than `half`."""
+    return np.linspace(-half, half, count) if count > 1 else np.zeros(count)
+
+
 def seed_points(
-    ax: Axes,
-    position: float,
-    values: Sequence[float],
-    look: Look,
-    *,
-    horizontal: bool = False,
-    jitter: float = 0.0,
+    ax: Axes, position: float, values: Sequence[float], look: Look, *, horizontal: bool = False, jitter: float = 0.0
 ) -> None:
     """Every seed as a dot on top of mean and 95 % t interval; `jitter` spreads the dots evenly across."""
     bar = {"marker": "|" if horizontal else "_", "markersize": 9, "markeredgewidth": 1.6}
     _bar(ax, position, mean_interval(values), horizontal, color=look.colour, **bar)
-    offsets = np.linspace(-jitter, jitter, len(values)) if len(values) > 1 else np.zeros(1)
-    across = position + offsets
+    across = position + side_by_side(jitter, len(values))
     xs, ys = (values, across) if horizontal else (across, values)
     size = DOT.get(look.marker, 4.4)
     dots = {"color": look.colour, "markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.5}
     ax.plot(xs, ys, look.marker, zorder=4, **dots)
 
 
-def estimate_point(ax: Axes, position: float, estimate: Interval, look: Look, *, horizontal: bool = False) -> None:
+def estimate_point(ax: Axes, position: float, estimate: Interval, look: Look) -> None:
     """A mean with its 95 % interval, without the values behind it; no interval at n = 1."""
-    _bar(ax, position, estimate, horizontal, color=look.colour, marker=look.marker, markersize=5)
+    _bar(ax, position, estimate, False, color=look.colour, marker=look.marker, markersize=5)
 
 
 def _bar(ax: Axes, position: float, estimate: Interval, horizontal: bool, **options: object) -> None:
@@ -262,9 +261,9 @@ def legend_paper_line(label: str) -> Line2D:
     return Line2D([], [], **PAPER_LINE, label=label)
 
 
-def paper_point(ax: Axes, x: float, y: float, marker: str, *, label: str | None = None) -> None:
+def paper_point(ax: Axes, x: float, y: float, marker: str) -> None:
     """A value that the paper reports, always an open black marker."""
-    ax.plot(x, y, marker, **OPEN, markersize=6.5, linestyle="none", label=label, zorder=5)
+    ax.plot(x, y, marker, **OPEN, markersize=6.5, linestyle="none", zorder=5)
 
 
 def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:
@@ -276,16 +275,8 @@ def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:
 def legend_dot(label: str, *, size: float = 4.5, open_marker: bool = False) -> Line2D:
     """A legend entry for dots of any colour: grey, or an open black marker for the paper's values."""
     face, edge = ("none", BLACK) if open_marker else (GREY, GREY)
-    return Line2D(
-        [],
-        [],
-        marker="o",
-        markersize=size,
-        linestyle="none",
-        markerfacecolor=face,
-        markeredgecolor=edge,
-        label=label,
-    )
+    dot = {"marker": "o", "markersize": size, "markerfacecolor": face, "markeredgecolor": edge}
+    return Line2D([], [], linestyle="none", label=label, **dot)
 
 
 def legend_mean(*, horizontal: bool = False) -> Line2D:

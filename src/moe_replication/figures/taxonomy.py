@@ -79,9 +79,8 @@ def panel(ax: Axes, data: pl.DataFrame) -> None:
     for slot, name in enumerate(names):
         here = data.filter(pl.col("condition") == name)
         seeds = here.filter(pl.col("source") == "run")["value"].to_numpy()
-        offsets = np.linspace(-0.28, 0.28, len(seeds)) if len(seeds) > 1 else np.zeros(1)
         dots = {"color": style.BLACK, "markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.4}
-        ax.plot(seeds, slot + offsets, "o", clip_on=False, zorder=4, **dots)
+        ax.plot(seeds, slot + style.side_by_side(0.28, len(seeds)), "o", clip_on=False, zorder=4, **dots)
         for value in here.filter(pl.col("source") == "paper")["value"]:
             style.paper_point(ax, value, slot, "o")
     counts = means.unique("condition")["n"].to_list()

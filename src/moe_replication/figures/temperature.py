@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from moe_replication.figures import style
 from moe_replication.figures.ecology import tier_colour
 from moe_replication.figures.ecology_runs import ecology_runs, set_title, with_means
+from moe_replication.figures.pieces import band
 from moe_replication.figures.slots import round_marks
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY
@@ -66,8 +67,7 @@ def panel(ax: Axes, data: pl.DataFrame) -> None:
         ax.plot(mean["temperature"], mean["value"], **options, linewidth=1.4, zorder=3)
         if control:  # flat by construction: its band would only hide the others
             continue
-        band = mean.drop_nulls("ci_low")
-        ax.fill_between(band["temperature"], band["ci_low"], band["ci_high"], color=colour, alpha=0.12, linewidth=0)
+        band(ax, mean, "temperature", colour, 0.12)
     ax.axvline(data["trained_at"][0], color=style.BLACK, linestyle="--", linewidth=0.8, zorder=1)
     ax.set_xscale("log")
     marks = round_marks(data["temperature"].min(), data["temperature"].max())
