@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from moe_replication.figures import style
+from moe_replication.figures.number_formats import dashed
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import ECOLOGY, THRESHOLD
 from moe_replication.figures.typeset import save_empty_table, save_table
@@ -113,7 +114,7 @@ def _draw(comparisons: pl.DataFrame, paper: str, info: FigureInfo, out_base: Pat
 def _cells(row: dict) -> list[str]:
     """One row of text under HEADER; a dash where a value is undefined."""
     limits = ("p_minimum", "p_permutation_minimum")
-    flip, split = (f"{_number(row[name], '.2g')} ({row[limit]:.2g})"
+    flip, split = (f"{dashed(row[name], '.2g')} ({row[limit]:.2g})"
                    for name, limit in zip(("p_sign_flip", "p_permutation"), limits, strict=True))  # fmt: skip
     holm = "" if row["p_t_holm"] is None else f" ({row['p_t_holm']:.2g})"
     bca = _interval(row["bca_low"], row["bca_high"]).strip() or "-"
@@ -121,11 +122,11 @@ def _cells(row: dict) -> list[str]:
         f"{row['condition']} - {row['baseline']}", row["metric"], str(row["n"]),
         f"{row['difference']:.3g}" + (", all equal" if row["sd"] == 0 else _interval(row["ci_low"], row["ci_high"])),
         f"{bca} {row['bootstrap_label']}" if bca != "-" else bca,
-        f"{_number(row['p_t'], '.2g')}{holm}", _number(row["p_welch"], ".2g"), flip, split,
+        f"{dashed(row['p_t'], '.2g')}{holm}", dashed(row["p_welch"], ".2g"), flip, split,
         *(_estimate(row, name) for name in ("g_paired", "g_independent")),
-        _number(row["correlation"], ".2f"),
-        _number(row["power"], ".2f"), _needed(row["n_needed"], row["power"]),
-        _number(row["paper_difference"], ".3g"), _number(row["paper_power"], ".2f"),
+        dashed(row["correlation"], ".2f"),
+        dashed(row["power"], ".2f"), _needed(row["n_needed"], row["power"]),
+        dashed(row["paper_difference"], ".3g"), dashed(row["paper_power"], ".2f"),
         _needed(row["paper_n_needed"], row["paper_power"]),
     ]  # fmt: skip
 
@@ -137,15 +138,11 @@ def _pool_cells(row: dict) -> list[str]:
 
 
 def _estimate(row: dict, name: str) -> str:
-    return f"{_number(row[name], '.3g')}{_interval(row[f'{name}_low'], row[f'{name}_high'])}"
+    return f"{dashed(row[name], '.3g')}{_interval(row[f'{name}_low'], row[f'{name}_high'])}"
 
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None else f" [{low:.3g}, {high:.3g}]"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
 
 
 def _needed(n: int | None, power: float | None) -> str:

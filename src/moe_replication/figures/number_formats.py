@@ -13,6 +13,11 @@ def short_powers(value: float, position: int | None = None) -> str:
     return _short(value, 1024)
 
 
+def dashed(value: float | None, form: str) -> str:
+    """A number of a cell in a format such as `.2g`; a dash without one."""
+    return "-" if value is None else f"{value:{form}}"
+
+
 def _short(value: float, step: int) -> str:
     suffixes = ["", "k", "M", "B", "T"]
     while abs(value) >= step and len(suffixes) > 1:

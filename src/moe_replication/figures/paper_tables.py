@@ -8,7 +8,7 @@ import polars as pl
 
 from moe_replication.figures import style
 from moe_replication.figures.loss import with_core
-from moe_replication.figures.number_formats import short_numbers, short_powers
+from moe_replication.figures.number_formats import dashed, short_numbers, short_powers
 from moe_replication.figures.paper_values import of_metric, reported
 from moe_replication.figures.style import FigureInfo
 from moe_replication.figures.tables import THRESHOLD, of_paper
@@ -83,7 +83,7 @@ def result_cells(data: pl.DataFrame) -> list[list[str]]:
     for row in data.iter_rows(named=True):
         pool = "-" if row["pool_tokens"] is None else short_powers(row["pool_tokens"])
         ours = {metric: _estimate(row, metric) for metric in DIGITS}
-        paper = {metric: _number(row[f"{metric}_paper"], form) for metric, form in PAPER_FORMATS.items()}
+        paper = {metric: dashed(row[f"{metric}_paper"], form) for metric, form in PAPER_FORMATS.items()}
         counts = str(row["val_loss_n"] or "-")
         cells.append([row["method"], row["pool"] or "-", pool, counts, ours["val_loss"], paper["val_loss"],
                       ours["core"], paper["core"]])  # fmt: skip
@@ -95,10 +95,6 @@ def _estimate(row: dict, metric: str) -> str:
         return NOT_RUN
     digits, half = DIGITS[metric], row[f"{metric}_half_width"]
     return f"{row[metric]:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
 
 
 def setting_rows(runs: pl.DataFrame) -> pl.DataFrame:
