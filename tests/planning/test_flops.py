@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from moe_replication.config.run import RunConfig
 from moe_replication.models.gpt import GPT
 from moe_replication.models.tiered_moe import TieredMoEClassifier
 from moe_replication.planning.assumptions import ImageSet
@@ -38,6 +39,15 @@ def counted(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+def stepped(config: RunConfig) -> tuple[GPT, int]:
+    """A language model and what torch counts in its training step on two sequences of 64 tokens."""
+    model = GPT(config)
+    model.initialize(0)
+    tokens = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(0))
+    context = RoutingContext(training=True, pool_tokens=128)
+    return model, counted(lambda: model.mean_loss(model(tokens, context).hidden_BTD, tokens).backward())
+
+
 def test_dense_model_by_hand(sized):
     """Width 32, two layers, 64 positions, vocabulary 512: 2 FLOPs a weight, 4 T d a layer for the scores."""
     flops = forward_flops(meta_model(sized("dense"), None), sized("dense"), (0, 0))
@@ -59,30 +69,15 @@ def test_moe_layer_by_hand(sized):
 def test_language_model_against_torch(sized, condition, heads, kv_heads):
     config = sized(condition, width=64, layers=3)
     config = replace(config, model=replace(config.model, heads=heads, kv_heads=kv_heads))
-    model = GPT(config)
-    model.initialize(0)
-    tokens = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(0))
-    context = RoutingContext(training=True, pool_tokens=128)
-
-    def step() -> None:
-        model.mean_loss(model(tokens, context).hidden_BTD, tokens).backward()
-
-    assert 3 * 128 * forward_flops(model, config, (0, 0)).total == pytest.approx(counted(step), rel=TOLERANCE)
+    model, flops_of_step = stepped(config)
+    assert 3 * 128 * forward_flops(model, config, (0, 0)).total == pytest.approx(flops_of_step, rel=TOLERANCE)
 
 
 def test_chunked_loss_computes_the_head_once(sized):
     config = sized("dense", chunk=32)
-    model = GPT(config)
-    model.initialize(0)
-    tokens = torch.zeros(2, 64, dtype=torch.int64)
-
-    context = RoutingContext(training=True, pool_tokens=128)
-
-    def step() -> None:
-        model.mean_loss(model(tokens, context).hidden_BTD, tokens).backward()
-
+    model, flops_of_step = stepped(config)
     flops = forward_flops(model, config, (0, 0))
-    assert 128 * 3 * flops.total == pytest.approx(counted(step), rel=TOLERANCE)
+    assert 128 * 3 * flops.total == pytest.approx(flops_of_step, rel=TOLERANCE)
 
 
 def test_classifier_against_torch(smoke):
@@ -158,15 +153,8 @@ def test_activation_checkpointing_computes_the_blocks_again(sized, condition):
     """Forward passes of all blocks once more, but for what no gradient needs: the last product of each part."""
     config = sized(condition, width=64, layers=3)
     config = replace(config, training=replace(config.training, activation_checkpointing=True))
-    model = GPT(config)
-    model.initialize(0)
-    tokens = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(0))
-    context = RoutingContext(training=True, pool_tokens=128)
-
-    def step() -> None:
-        model.mean_loss(model(tokens, context).hidden_BTD, tokens).backward()
-
+    model, flops_of_step = stepped(config)
     flops = forward_flops(model, config, (0, 0))
     again = recomputed_flops(flops, config, layout_of(config))
     assert again == flops.total - flops.head
-    assert 128 * (3 * flops.total + again) == pytest.approx(counted(step), rel=0.1)
+    assert 128 * (3 * flops.total + again) == pytest.approx(flops_of_step, rel=0.1)
