@@ -14,6 +14,7 @@ from moe_replication.cli import app
 from moe_replication.config import load_project
 from moe_replication.config.needs import data_path
 from moe_replication.config.probe import probe_settings
+from moe_replication.config.safety import safety_settings
 from moe_replication.config.schema import validate
 from moe_replication.errors import BadInput
 from moe_replication.files import write_json
@@ -238,3 +239,11 @@ def test_unknown_recipes_are_named(paper, message):
     project = load_project(ROOT, {"scale": "paper", "papers": [paper]})
     with pytest.raises(BadInput, match=message):
         recipe_differences(project, "paper", "relesed")
+
+
+def test_disk_holds_the_checkpoints_that_safety_keeps_and_one_being_written(paper_plan):
+    assert paper_plan.checkpoints_kept == safety_settings(ROOT).checkpoints_kept
+    more = dataclasses.replace(paper_plan, checkpoints_kept=paper_plan.checkpoints_kept + 1)
+    largest = max(row.memory.checkpoint for row in paper_plan.conditions)
+    assert more.disk_bytes() - paper_plan.disk_bytes() == largest
+    assert dataclasses.replace(paper_plan, checkpoints_kept=0).disk_bytes() > largest

@@ -10,6 +10,7 @@ from moe_replication.config.matrix import Condition
 from moe_replication.config.needs import data_path
 from moe_replication.config.project import Project
 from moe_replication.config.run import RunConfig
+from moe_replication.config.safety import safety_settings
 from moe_replication.errors import BadInput
 from moe_replication.files import read_json
 from moe_replication.planning.assumptions import FILE, Assumptions, Device, ImageSet, load_assumptions
@@ -25,8 +26,6 @@ from moe_replication.planning.memory import BYTES, Memory, layout_of, training_m
 from moe_replication.planning.parameters import meta_model, muon_tensors, parameter_counts
 from moe_replication.planning.stages import Stage, dag_stages
 
-# Whole checkpoints of a run in training: two kept, one being written (training/checkpoint.py).
-CHECKPOINTS_IN_TRAINING = 3
 BYTES_A_TOKEN = 2
 
 
@@ -78,6 +77,7 @@ class Plan:
     conditions: tuple[ConditionPlan, ...]
     stages: tuple[Stage, ...]
     data_bytes: int
+    checkpoints_kept: int
 
     def total_hours(self) -> float:
         """Device-hours of every stage."""
@@ -88,10 +88,10 @@ class Plan:
         return sum(stage.flops for stage in self.stages)
 
     def disk_bytes(self) -> int:
-        """Snapshots that stay, prepared data, and the checkpoints of the largest run while it trains."""
-        kept = sum(row.runs * row.snapshot_bytes for row in self.conditions)
-        working = max(row.memory.checkpoint for row in self.conditions) * CHECKPOINTS_IN_TRAINING
-        return kept + self.data_bytes + working
+        """Snapshots that stay, prepared data, and the largest run's checkpoints: kept ones and one being written."""
+        snapshots = sum(row.runs * row.snapshot_bytes for row in self.conditions)
+        working = max(row.memory.checkpoint for row in self.conditions) * (self.checkpoints_kept + 1)
+        return snapshots + self.data_bytes + working
 
 
 def make_plan(project: Project) -> Plan:
@@ -106,6 +106,7 @@ def make_plan(project: Project) -> Plan:
     return Plan(
         scale=project.scale.name, description=project.scale.description, assumptions=assumptions,
         conditions=tuple(rows), stages=dag_stages(project, rows, assumptions.device), data_bytes=sum(stored.values()),
+        checkpoints_kept=safety_settings(project.root).checkpoints_kept,
     )  # fmt: skip
 
 

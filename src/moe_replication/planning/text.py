@@ -59,7 +59,8 @@ def notes(plan: Plan) -> list[str]:
         f"Price: {device.dollars_per_hour:g} $ a {device.unit}-hour ({device.origins['dollars_per_hour']}).",
         f"Memory: GB = 10^9 bytes; a {device.name} has {device.memory_gb:g} GB. The peak is that of the pass, of the"
         " reduction of gradients or of the step, none of which needs all parts (planning/memory.py).",
-        "Disk: snapshots (kept), prepared data, three checkpoints (to resume) of the largest run.",
+        f"Disk: snapshots (kept), prepared data, {plan.checkpoints_kept + 1} checkpoints (to resume) of the largest"
+        " run.",
     ]
     large = [row.condition for row in plan.conditions if row.memory.total > device.memory_gb * 1e9]
     if large:
