@@ -202,7 +202,7 @@ def test_too_large_a_model_is_named(scratch):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("scales: {paper: b200}", "scales: {paper: b300}", "scales.paper = 'b300' is no device"),
+        ("{paper: b200, ", "{paper: b300, ", "scales.paper = 'b300' is no device"),
         ("with_gpu: h100", "with_gpu: a100", "with_gpu = 'a100' is no device"),
         ("utilization: {value: 0.3", "utilization: {value: -1", "devices.b200.utilization"),
         ("with_gpu: h100", "with_gpu: h100\nprice: 3", "unknown key price"),
