@@ -77,7 +77,8 @@ reference: $(READY) ## Put runs and verdicts of a finished SCALE into reference/
 	@mkdir -p reference/$(SCALE)
 	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
 	  $(BIN)/moe-replication export --scale $(SCALE) --out reference/$(SCALE)/runs.tar.gz "$$@"
-	@cp results/$(SCALE)/scorecard.md results/$(SCALE)/scorecard.json reference/$(SCALE)/
+	@cp results/$(SCALE)/scorecard.json reference/$(SCALE)/
+	@sed -E 's/\[([^]]*)\]\(runs\/[^)]*\)/\1/g' results/$(SCALE)/scorecard.md > reference/$(SCALE)/scorecard.md  # runs are in the bundle
 
 build/reader/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv build/reader
