@@ -8,10 +8,9 @@ from generator.markdown import PAPERS, ROOT, WORDS, code, lines, prose, table
 from moe_replication.files import read_json
 from moe_replication.report.scorecard_words import certainty, ours, papers
 from moe_replication.report.verdicts import verdict_words
-from moe_replication.statistics.claims import VERDICTS
+from moe_replication.statistics.claims import UNJUDGED, VERDICTS
 
 CARD = "reference/cpu/scorecard.json"
-JUDGED = ("reproduced", "contradicted", "inconclusive")
 CERTAINTY = ("n", "p", "p corrected")
 
 
@@ -20,7 +19,7 @@ def verdicts_page() -> str:
     card = read_json(ROOT / CARD)
     parts = [f"# Verdicts at cpu scale\n\n{WORDS['intro']['verdicts']}\n{_totals(card)}"]
     for name, paper in PAPERS.items():
-        claims = [claim for claim in card["claims"] if claim["paper"] == paper and claim["verdict"] in JUDGED]
+        claims = [claim for claim in card["claims"] if claim["paper"] == paper and claim["verdict"] not in UNJUDGED]
         head = ("Claim", "Place", "Ours (95 % interval)", "Paper", "Certainty", "Verdict")
         parts.append(f"## {name}\n\n{table(head, map(_row, claims))}")
     return "".join(parts)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from moe_replication.files import read_json
-from scratch_project import ROOT
+from scratch_project import ROOT, Scratch
 
 pytestmark = pytest.mark.slow
 
@@ -25,16 +22,10 @@ DIGITS = 1e-9
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables, verdicts and figures made of the bundle alone."""
     root = tmp_path_factory.mktemp("reference") / "cpu"
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-        "OMP_NUM_THREADS": "1",
-    }
-    importing = ("moe-replication", "import", str(REFERENCE / "runs.tar.gz"), "--into", str(root))
-    making = ("snakemake", "--workflow-profile", "workflow/profiles/default", "--cores", "2")
-    for folder, command in ((ROOT, importing), (root, making)):
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    bundle = str(REFERENCE / "runs.tar.gz")
+    Scratch(ROOT).run("moe-replication", "import", bundle, "--into", str(root))
+    # The project of a bundle has no code of its own: it runs the installed one.
+    Scratch(root).run("snakemake", "--workflow-profile", "workflow/profiles/default", "--cores", "2")
     return root
 
 
