@@ -18,6 +18,8 @@ BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 GPUS := $(shell nvidia-smi -L 2>/dev/null | wc -l)
 SNAKEMAKE := PATH="$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS) --config scale=$(SCALE) $(CONFIG)
+# CONFIG as options of a command, in the shell's own arguments.
+AS_SETTINGS = set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done
 
 .DEFAULT_GOAL := help
 .PHONY: help env replicate plan test test-fast test-long lint benchmark docs report reference ui unlock clean lock
@@ -48,7 +50,7 @@ replicate: $(READY) ## Run the whole DAG at SCALE and write the report
 	@echo "Runs       make ui SCALE=$(SCALE)            (MLflow at http://127.0.0.1:5000)"
 
 plan: $(READY) ## Show what replicate would take and do at SCALE, and run nothing
-	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	@$(AS_SETTINGS); \
 	  $(BIN)/moe-replication plan --scale $(SCALE) "$$@"
 	@echo
 	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
@@ -75,7 +77,7 @@ endif
 
 reference: $(READY) ## Put runs and verdicts of a finished SCALE into reference/SCALE; with figures/SCALE they go into git
 	@mkdir -p reference/$(SCALE)
-	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	@$(AS_SETTINGS); \
 	  $(BIN)/moe-replication export --scale $(SCALE) --out reference/$(SCALE)/runs.tar.gz "$$@"
 	@cp results/$(SCALE)/scorecard.json reference/$(SCALE)/
 	@sed -E 's/\[([^]]*)\]\(runs\/[^)]*\)/\1/g' results/$(SCALE)/scorecard.md > reference/$(SCALE)/scorecard.md  # runs are in the bundle
@@ -86,7 +88,7 @@ build/reader/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000, with the losses of running ones
-	@set -- $(CONFIG); for setting; do set -- "$$@" --set "$$setting"; shift; done; \
+	@$(AS_SETTINGS); \
 	  $(BIN)/moe-replication ui --scale $(SCALE) "$$@"
 
 test: lint ## Lint and run every test, the smoke scale end to end included

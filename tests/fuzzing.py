@@ -183,9 +183,19 @@ def plain(path: Path) -> object:
     return json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
+@contextlib.contextmanager
+def restored(path: Path) -> Iterator[None]:
+    """The file's bytes come back, whatever is done to it."""
+    content = path.read_bytes()
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
 def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
     """`read` after each of `count` changes to a YAML file, which is restored."""
-    content, tree, ledger = path.read_bytes(), plain(path), Ledger()
+    tree, ledger = plain(path), Ledger()
 
     @drawn(count)
     @given(changes(tree))
@@ -193,10 +203,8 @@ def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
         path.write_text(yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper), encoding="utf-8")
         ledger.note(change, read())
 
-    try:
+    with restored(path):
         check()
-    finally:
-        path.write_bytes(content)
     return ledger
 
 
@@ -224,10 +232,8 @@ def fuzz_bytes(path: Path, read: Callable[[], str | None], count: int) -> Ledger
         path.write_bytes(damaged(content, damage))
         ledger.note(damage, read())
 
-    try:
+    with restored(path):
         check()
-    finally:
-        path.write_bytes(content)
     return ledger
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzzing import Ledger, command, damaged, damages, drawn, fuzz_bytes, fuzz_tree, small_project
+from fuzzing import Ledger, command, damaged, damages, drawn, fuzz_bytes, fuzz_tree, restored, small_project
 from moe_replication.data.corpus import CorpusSettings, build_corpus
 from moe_replication.data.hub_images import HUB_SETS
 
@@ -71,10 +71,8 @@ def fuzz_parquet(path: Path, columns: tuple[str, ...], read, count: int) -> Ledg
             pq.write_table(rest if kind is None else rest.append_column(column, ODD[kind](table.num_rows)), path)
         ledger.note(case, read())
 
-    try:
+    with restored(path):
         check()
-    finally:
-        path.write_bytes(content)
     return ledger
 
 
