@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzzing import PAPERS, Ledger, command, drawn, fuzz_bytes, fuzz_tree, outcome, plain, small_project
+from fuzzing import PAPERS, Ledger, command, drawn, fuzz_bytes, fuzz_tree, outcome, plain, restored, small_project
 from moe_replication.config import load_project
 from moe_replication.config.analysis import analysis_settings
 from moe_replication.config.core import core_settings
@@ -83,14 +83,12 @@ def test_a_changed_planning_file_is_refused_or_harmless(project):
 
 def test_changed_values_of_the_papers_are_refused_or_harmless(project):
     path = project / "config/paper_values.yaml"
-    content, tree = path.read_bytes(), plain(path)
-    path.write_text(yaml.safe_dump({paper: entries[:3] for paper, entries in tree.items()}), encoding="utf-8")
-    try:
+    few = {paper: entries[:3] for paper, entries in plain(path).items()}
+    with restored(path):
+        path.write_text(yaml.safe_dump(few), encoding="utf-8")
         fuzz_tree(path, lambda: outcome(lambda: read_paper_values(path), project), 80).expect(45)
         path.write_text("expert-threshold: [7]", encoding="utf-8")
         assert "paper_values.yaml: expert-threshold: expected a list" in command(project, "compare", "--scale", "smoke")
-    finally:
-        path.write_bytes(content)
 
 
 def test_broken_text_of_a_settings_file_is_refused_or_harmless(project):
@@ -104,13 +102,11 @@ def test_broken_text_of_a_settings_file_is_refused_or_harmless(project):
 def test_a_setting_that_cannot_be_is_named(project, keys, value):
     """By construction none of these is allowed, whatever the scale or the condition says."""
     path = project / "config/scales/smoke.yaml"
-    content, tree = path.read_bytes(), plain(path)
+    tree = plain(path)
     tree["papers"]["expert-threshold"]["conditions_set"] = {"et": {keys[0]: {keys[1]: value}}}
-    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    try:
+    with restored(path):
+        path.write_text(yaml.safe_dump(tree), encoding="utf-8")
         message = read_whole(project)
-    finally:
-        path.write_bytes(content)
     assert message is not None
     assert ".".join(keys) in message
     assert "condition et of expert-threshold at scale smoke" in message
