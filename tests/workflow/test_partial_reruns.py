@@ -65,7 +65,8 @@ def test_changed_condition_trains_its_seeds_and_what_follows(project):
 
 
 def test_comment_in_the_training_code_trains_nothing(project):
-    project.edit("src/moe_replication/training/loop.py", "import os\n", "import os  # a reason\n")
+    first_line = "from __future__ import annotations\n"
+    project.edit("src/moe_replication/training/loop.py", first_line, "# A reason.\n" + first_line)
     assert project.planned() == {}
 
 
