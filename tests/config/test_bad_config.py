@@ -41,6 +41,7 @@ def edit(path: Path, *keys: str, value: object) -> None:
         ("scales=demo", r"unknown key scales; known here: scale, papers"),
         ("papers=[expert-thresholds]", r"expert-thresholds\.yaml: no such file; choose one of expert-ecology"),
         ("conditions=[ett]", r"unknown condition in conditions: 'ett'; did you mean et\?"),
+        ("conditions=[etc-*]", r"unknown condition in conditions: 'etc-\*' \(known"),
         ("seeds=[0, 0]", r"seeds = \[0, 0\] breaks the rule"),
         ("seeds=[-1]", r"seeds\.0 = -1 breaks the rule '>= 0'"),
         ("data.roots.cifar10=/nowhere", r"data\.roots\.cifar10 = '/nowhere': no such folder; give the folder"),

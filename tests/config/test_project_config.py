@@ -82,6 +82,13 @@ def test_seeds_from_the_command_line_may_be_strings():
     assert {run.seed for run in project.runs} == {0, 3}
 
 
+def test_conditions_are_chosen_by_name_and_by_pattern():
+    project = load_project(ROOT, {"scale": "cpu", "conditions": ["*-concat", "et", "l3-*"]})
+    chosen = {name: list(paper.conditions) for name, paper in project.papers.items()}
+    assert chosen["expert-threshold"] == ["et", "tc-aux-concat", "ec-concat", "et-concat"]
+    assert chosen["expert-ecology"] == ["l3-e0.545", "l3-e0.30", "l3-e1.0", "l3-e0.30-entropy", "l3-no-balance"]
+
+
 def test_token_folder_name_says_what_it_holds():
     run = next(r for r in load_project(ROOT, {"scale": "demo"}).runs if r.condition == "et")
     source, settings = parse_token_name(data_name(run.config))

@@ -85,7 +85,7 @@ def read_matrix(
         if row.get("baseline") is not None and row["baseline"] not in paper["conditions"]:
             raise unknown(f"baseline of condition {key} in {source}", row["baseline"], paper["conditions"])
     schema = root / SCHEMAS / "run.schema.yaml"
-    chosen = [key for key in paper["conditions"] if _matches(key, section["conditions"])]
+    chosen = [key for key in paper["conditions"] if matches(key, section["conditions"])]
     conditions = {
         key: _condition(paper, key, scale, roots, schema, recipe, seeds or _seeds(key, scale, section))
         for key in chosen
@@ -100,7 +100,7 @@ def read_matrix(
 
 def _seeds(name: str, scale: dict, section: dict) -> list[int]:
     """Those of the last pattern of seeds_set that names the condition, else the scale's."""
-    own = [seeds for pattern, seeds in section.get("seeds_set", {}).items() if _matches(name, [pattern])]
+    own = [seeds for pattern, seeds in section.get("seeds_set", {}).items() if matches(name, [pattern])]
     return own[-1] if own else scale["seeds"]
 
 
@@ -115,7 +115,7 @@ def _condition(
     try:
         tree = recipe_tree(paper, recipe)
         tree = lay_over(tree, read_layer(row["set"], f"{paper['paper']}, {', '.join(row['rows'])}"))
-        own = [size for pattern, size in section.get("conditions_set", {}).items() if _matches(name, [pattern])]
+        own = [size for pattern, size in section.get("conditions_set", {}).items() if matches(name, [pattern])]
         of_task = section.get("task_set", {}).get(leaf_text(tree, "task"), {})
         for size in (section["set"], of_task, *own):
             tree = lay_over(tree, read_layer(size, ours))
@@ -136,7 +136,8 @@ def _condition(
     )  # fmt: skip
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits any pattern of the shell: `d6-*`, `et`."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
