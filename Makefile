@@ -75,7 +75,7 @@ report: $(READY) ## Write results/SCALE/report.html from a finished DAG; with BU
 	  || { tail -n 5 logs/$(SCALE)/report.log; exit 1; }
 endif
 
-reference: $(READY) ## Put runs and verdicts of a finished SCALE into reference/SCALE; with figures/SCALE they go into git
+reference: replicate ## Replicate SCALE and put its runs and verdicts into reference/SCALE; with figures/SCALE they go into git
 	@mkdir -p reference/$(SCALE)
 	@$(AS_SETTINGS); \
 	  $(BIN)/moe-replication export --scale $(SCALE) --out reference/$(SCALE)/runs.tar.gz "$$@"
