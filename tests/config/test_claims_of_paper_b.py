@@ -96,8 +96,8 @@ DEAD = {"dead_experts"}
 BY_EPOCH = {"dead_experts", "dead_experts_peak", "dead_experts_revived", "recovery_epoch", "collapsed"}
 # What a reader can take from each figure: metrics it draws, or whose course over epochs it draws.
 SHOWN = {
-    **dict.fromkeys(("b-dead-vs-e", "b-phase-map", "b-lines", "b-threshold-grid", "b-usage-by-epoch"), DEAD),
-    "b-table-tests": DEAD,
+    **dict.fromkeys(("b-dead-vs-e", "b-phase-map", "b-lines", "b-threshold-grid", "b-table-tests"), DEAD),
+    "b-usage-by-epoch": {*DEAD, "experts_returned", "experts_dead_lasting"},
     "b-iso-e": {"dead_experts", "usage_entropy"},
     "b-cross": {"dead_experts", "dead_experts_assigned", "usage_entropy", "test_accuracy"},
     "b-ortho": {"dead_experts", "test_accuracy", "perplexity"},

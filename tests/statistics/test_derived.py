@@ -50,9 +50,9 @@ def _experts(condition: str, column: str, levels: list[list[float]]) -> pl.DataF
         for expert, level in enumerate(row)
     ]
     table = pl.DataFrame(rows)
-    other = {"cutoff", "bias"} - {column}
+    other = {"epoch", "usage", "cutoff", "bias"} - {column}
     return table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in other).select(
-        "paper", "condition", "seed", "step", "layer", "expert", "cutoff", "bias"
+        "paper", "condition", "seed", "step", "epoch", "layer", "expert", "usage", "cutoff", "bias"
     )
 
 

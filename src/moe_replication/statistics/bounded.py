@@ -22,6 +22,8 @@ COUNTS = {
     "dead_experts_revived": 0,
     "dead_experts_tenth_percent": 0,
     "dead_since_best": -1,
+    "experts_dead_lasting": 0,
+    "experts_returned": 0,
     "scan_active_range": 0,
     "scan_mass_active_range": 0,
     "silent_experts": 0,

@@ -9,6 +9,7 @@ import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.statistics.collect import KEYS
+from moe_replication.statistics.expert_lives import expert_lives
 from moe_replication.statistics.token_efficiency import EFFICIENCY_BASELINES, ratios_by_seed
 from moe_replication.statistics.trajectories import trajectories
 
@@ -19,9 +20,9 @@ EARLY_SHARE = 4000 / 19073
 def with_derived(
     runs: pl.DataFrame, curves: pl.DataFrame, experts: pl.DataFrame, probes: pl.DataFrame, analysis: AnalysisSettings
 ) -> pl.DataFrame:
-    """`runs` with the probes' scalars, token ratios, early capacity rates, drifts and the census's course added."""
+    """`runs` with the probes' scalars, token ratios, early capacity rates, drifts and the census's course and lives."""
     of_curves = (token_ratios(curves), early_rates(curves), trajectories(runs, curves, analysis))
-    for table in (own_choice(probes), *of_curves, threshold_drifts(experts)):
+    for table in (own_choice(probes), *of_curves, threshold_drifts(experts), expert_lives(experts, analysis)):
         new = [name for name in table.columns if name not in runs.columns]
         runs = runs.join(table.select(*KEYS, *new), on=KEYS, how="left", maintain_order="left")
     return runs
