@@ -195,42 +195,34 @@ def restored(path: Path) -> Iterator[None]:
 
 def fuzz_tree(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
     """`read` after each of `count` changes to a YAML file, which is restored."""
-    tree, ledger = plain(path), Ledger()
-
-    @drawn(count)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper), encoding="utf-8")
-        ledger.note(change, read())
-
-    with restored(path):
-        check()
-    return ledger
+    tree = plain(path)
+    return _fuzz(
+        path, changes(tree), lambda change: yaml.dump(change.apply(tree), Dumper=yaml.CSafeDumper).encode(), read, count
+    )
 
 
 def fuzz_json(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
-    """`read` after each of `count` changes to a JSON file."""
-    tree, ledger = json.loads(path.read_bytes()), Ledger()
-
-    @drawn(count)
-    @given(changes(tree))
-    def check(change):
-        path.write_text(json.dumps(change.apply(tree)), encoding="utf-8")
-        ledger.note(change, read())
-
-    check()
-    return ledger
+    """`read` after each of `count` changes to a JSON file, which is restored."""
+    tree = json.loads(path.read_bytes())
+    return _fuzz(path, changes(tree), lambda change: json.dumps(change.apply(tree)).encode(), read, count)
 
 
 def fuzz_bytes(path: Path, read: Callable[[], str | None], count: int) -> Ledger:
     """`read` after each of `count` damages to the bytes of a file, which is restored."""
-    content, ledger = path.read_bytes(), Ledger()
+    content = path.read_bytes()
+    return _fuzz(path, damages(), lambda damage: damaged(content, damage), read, count)
+
+
+def _fuzz(
+    path: Path, cases: st.SearchStrategy, written: Callable[..., bytes], read: Callable[[], str | None], count: int
+) -> Ledger:
+    ledger = Ledger()
 
     @drawn(count)
-    @given(damages())
-    def check(damage):
-        path.write_bytes(damaged(content, damage))
-        ledger.note(damage, read())
+    @given(cases)
+    def check(case):
+        path.write_bytes(written(case))
+        ledger.note(case, read())
 
     with restored(path):
         check()

@@ -93,18 +93,10 @@ def write_run(
     content, curve, experts = make(condition, generator)
     content |= {
         "format": 2,
-        "run": {
-            "scale": scale,
-            "paper": paper,
-            "condition": condition,
-            "seed": seed,
-            "run_key": f"{generator.integers(2**62):016x}",
-        },
-        "training_code": "0123456789ab",
-        "lock_sha256": "ab" * 32,
-        "data_sha256": "cd" * 32,
-        "imported": False,
-    }
+        "run": {"scale": scale, "paper": paper, "condition": condition, "seed": seed,
+                "run_key": f"{generator.integers(2**62):016x}"},
+        "training_code": "0123456789ab", "lock_sha256": "ab" * 32, "data_sha256": "cd" * 32, "imported": False,
+    }  # fmt: skip
     content["metrics"] |= metrics or {}
     content["settings"] |= settings or {}
     content |= record or {}
@@ -113,10 +105,8 @@ def write_run(
     curve.write_parquet(folder / "curve.parquet")
     experts.write_parquet(folder / "experts.parquet")
     seconds = round(float(generator.uniform(2, 3)), 3)
-    write_json(
-        folder / "cost.json",
-        {"wall_seconds": seconds, "tokens_per_second": content["counts"]["tokens"] / seconds, **ONE_START},
-    )
+    speed = content["counts"]["tokens"] / seconds
+    write_json(folder / "cost.json", {"wall_seconds": seconds, "tokens_per_second": speed, **ONE_START})
     write_json(folder / "environment.json", _environment(paper, content["lock_sha256"]))
     write_text(folder / "log.txt", "finished\n")
     write_json(folder / "run.json", content)
@@ -125,22 +115,11 @@ def write_run(
 
 def _environment(paper: str, lock_sha256: str) -> dict:
     return {
-        "python": "3.11.2",
-        "torch": "2.13.0+cpu",
-        "deepspeed": "0.19.8",
-        "platform": "Linux",
-        "cpu": "test fixture",
-        "cores": 2,
-        "device": "cpu",
-        "dtype": "float32",
-        "dtype_reason": "test fixture",
-        "deterministic": True,
-        "threads": 1,
-        "processes": 1,
-        "git_commit": "0" * 40,
-        "lock_sha256": lock_sha256,
+        "python": "3.11.2", "torch": "2.13.0+cpu", "deepspeed": "0.19.8", "platform": "Linux",
+        "cpu": "test fixture", "cores": 2, "device": "cpu", "dtype": "float32", "dtype_reason": "test fixture",
+        "deterministic": True, "threads": 1, "processes": 1, "git_commit": "0" * 40, "lock_sha256": lock_sha256,
         "claims": _claims_of(paper),
-    }
+    }  # fmt: skip
 
 
 @functools.cache
@@ -166,11 +145,9 @@ def _threshold_run(condition: str, generator: np.random.Generator) -> tuple[dict
     val_loss = centre + float(generator.normal(0, 0.005))
     gap = (0.04 if condition == "ec-sequence" else 0.002) + float(generator.normal(0, 0.001))
     metrics = {
-        "val_loss": val_loss,
-        "train_loss": val_loss - gap,
-        "generalization_gap": gap,
+        "val_loss": val_loss, "train_loss": val_loss - gap, "generalization_gap": gap,
         "perplexity": float(np.exp(val_loss)),
-    }
+    }  # fmt: skip
     dense, thresholded = rule == "dense", rule in ("expert_choice", "expert_threshold")
     routing = {
         "usage_mean": 0.0625,
@@ -195,13 +172,11 @@ def _threshold_run(condition: str, generator: np.random.Generator) -> tuple[dict
     for name in A_CURVE:
         columns[name] = [None if dense else routing.get(name, 0.4 if thresholded else None)] * steps
     content = {
-        "title": title,
-        "rows": ["Table 1"],
-        "task": "language",
+        "title": title, "rows": ["Table 1"], "task": "language",
         "settings": _settings(rule=rule, pool_tokens=pool, experts=None if dense else 16, dataset="embedded"),
         "counts": _counts(tokens=STEPS[-1] * 8192),
         "metrics": metrics if dense else metrics | routing,
-    }
+    }  # fmt: skip
     return content, _curve(columns), _experts(_threshold_experts(condition, rule, generator))
 
 
@@ -211,9 +186,7 @@ def _threshold_experts(condition: str, rule: str, generator: np.random.Generator
     cutoff = generator.normal(0.4, 0.05, (len(STEPS), 2, 16))
     return [
         _expert_row(
-            step=STEPS[s],
-            layer=layer,
-            expert=e,
+            step=STEPS[s], layer=layer, expert=e,
             usage=0.0625 if rule == "expert_choice" else usage[s, layer, e],
             cutoff=cutoff[s, layer, e] if rule in ("expert_choice", "expert_threshold") else None,
             cutoff_deviation={"expert_choice": cutoff[s, layer, e] - 0.4, "expert_threshold": 0.0}.get(rule),
@@ -221,7 +194,7 @@ def _threshold_experts(condition: str, rule: str, generator: np.random.Generator
         )
         for s, layer, e in np.ndindex(usage.shape)
         if rule != "dense"
-    ]
+    ]  # fmt: skip
 
 
 def _ecology_run(condition: str, generator: np.random.Generator) -> tuple[dict, pl.DataFrame, pl.DataFrame]:
@@ -235,30 +208,19 @@ def _ecology_run(condition: str, generator: np.random.Generator) -> tuple[dict, 
     val_loss = 5.0 + float(generator.normal(0, 0.02)) if language else 1.8
     train = _decay(generator, val_loss - 0.1)
     settings = _settings(
-        rule="softmax_top_k",
-        temperature=temperature,
-        entropy_weight=entropy,
-        oracle_weight=ORACLE_WEIGHT,
-        balance_weight=balance,
-        ortho_weight=ortho,
+        rule="softmax_top_k", experts=sum(tiers), tiers=list(tiers), dataset=dataset, temperature=temperature,
+        entropy_weight=entropy, oracle_weight=ORACLE_WEIGHT, balance_weight=balance, ortho_weight=ortho,
         control_number=temperature * entropy / (ORACLE_WEIGHT + balance),
-        experts=sum(tiers),
-        dataset=dataset,
-        tiers=list(tiers),
-    )
+    )  # fmt: skip
     metrics = {"train_loss": float(train[-1])} | _census(dead, usage[-1], tiers, language)
     if language:
         metrics |= {"val_loss": val_loss, "perplexity": float(np.exp(val_loss))}
     else:
         metrics |= {"test_accuracy": accuracy, "test_loss": val_loss}
     content = {
-        "title": f"{rows[0]} {condition}",
-        "rows": rows,
-        "task": "language" if language else "vision",
-        "settings": settings,
-        "counts": _counts(tokens=STEPS[-1] * 128) | {"epochs": len(STEPS)},
-        "metrics": metrics,
-    }
+        "title": f"{rows[0]} {condition}", "rows": rows, "task": "language" if language else "vision",
+        "settings": settings, "counts": _counts(tokens=STEPS[-1] * 128) | {"epochs": len(STEPS)}, "metrics": metrics,
+    }  # fmt: skip
     table = _ecology_experts(usage, tiers, None if language else accuracy)
     return content, _ecology_curve(content, train, generator), _experts(table)
 
@@ -267,14 +229,10 @@ def _census(dead: int, usage: np.ndarray, tiers: tuple[int, ...], language: bool
     """Metrics of the last census; `usage` of each expert."""
     experts, tier_of = sum(tiers), np.repeat(np.arange(len(tiers)), tiers)
     census = {
-        "dead_experts": float(dead),
-        "dead_experts_peak": float(dead + 2),
-        "dead_experts_tenth_percent": 0.0,
-        "dead_experts_fair_share": float(dead),
-        "silent_experts": 0.0,
-        "active_experts": float(experts - dead),
+        "dead_experts": float(dead), "dead_experts_peak": float(dead + 2), "dead_experts_tenth_percent": 0.0,
+        "dead_experts_fair_share": float(dead), "silent_experts": 0.0, "active_experts": float(experts - dead),
         "usage_entropy": float(-(usage * np.log(usage)).sum() / np.log(experts)),
-    }
+    }  # fmt: skip
     census |= {f"tier_share_{t}": float(usage[tier_of == t].sum()) for t in range(len(tiers))}
     if not language:
         alive = [0, 0, experts - dead, 0, 0, dead]
@@ -310,19 +268,14 @@ def _ecology_experts(usage: np.ndarray, tiers: tuple[int, ...], accuracy: float 
     tier_of = np.repeat(np.arange(len(tiers)), tiers)
     return [
         _expert_row(
-            step=STEPS[s],
-            epoch=float(s),
-            layer=layer,
-            expert=e,
-            tier=int(tier_of[e]),
-            usage=usage[s, e],
+            step=STEPS[s], epoch=float(s), layer=layer, expert=e, tier=int(tier_of[e]), usage=usage[s, e],
             accuracy=accuracy,
             taxonomy=None if accuracy is None else ("dead" if usage[s, e] < 0.01 else "broad_core"),
         )
         for s in range(len(STEPS))
         for layer in range(2 if accuracy is None else 1)
         for e in range(sum(tiers))
-    ]
+    ]  # fmt: skip
 
 
 def _counts(tokens: int) -> dict:
