@@ -60,9 +60,9 @@ def test_lasting_is_dead_at_every_late_census():
     assert _lives([[*early, ALIVE, *late[1:]]]) == (0, 0)
 
 
-def test_experts_are_added_and_layers_averaged():
+def test_experts_are_added_and_the_layer_with_most_counts():
     back, gone = [ALIVE, DEAD, ALIVE], [ALIVE, DEAD, DEAD]
-    assert _lives([back, back, gone], [back, gone, gone]) == (1.5, 1.5)
+    assert _lives([back, back, gone], [back, gone, gone]) == (2, 2)
 
 
 def test_runs_are_apart_and_runs_without_a_census_have_none():

@@ -9,7 +9,7 @@ from moe_replication.statistics.collect import KEYS
 
 
 def expert_lives(experts: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
-    """KEYS, experts_returned and experts_dead_lasting of every run with a census, averaged over its MoE layers.
+    """KEYS, experts_returned and experts_dead_lasting of every run with a census; of layers the one with most.
 
     Returned: alive at a census, dead at a later one and alive at the last. An expert dead from the first census on has
     not lived before: that it is chosen in the end is the repair of a start. Lasting: dead at every census of the last
@@ -24,5 +24,6 @@ def expert_lives(experts: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFr
     )
     layers = lives.group_by(*KEYS, "layer", maintain_order=True).agg(pl.col("returned", "lasting").sum())
     return layers.group_by(KEYS, maintain_order=True).agg(
-        experts_returned=pl.col("returned").mean(), experts_dead_lasting=pl.col("lasting").mean()
+        experts_returned=pl.col("returned").max().cast(pl.Float64),
+        experts_dead_lasting=pl.col("lasting").max().cast(pl.Float64),
     )
