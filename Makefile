@@ -93,8 +93,7 @@ ui: $(READY) ## Open the runs of SCALE in MLflow at http://127.0.0.1:5000, with 
 
 test: lint ## Lint and run every test, the smoke scale end to end included
 	$(BIN)/pytest -m "not slow" -n 2
-	$(BIN)/pytest -m "slow and not long" -n 2 --dist loadfile --durations 10 --ignore tests/workflow
-	$(BIN)/pytest -m "slow and not long" --durations 10 tests/workflow
+	$(BIN)/pytest -m "slow and not long" -n 2 --dist loadfile --durations 10
 
 test-long: $(READY) ## Run what make test leaves out: the whole workflow killed again and again, a SLURM cluster on this machine
 	MOE_DAG_KILLS=10 $(BIN)/pytest -m long
