@@ -94,6 +94,17 @@ def test_seed_points_show_every_seed_and_no_interval_at_one():
     assert len(set(dots.get_xdata())) == 3
 
 
+@pytest.mark.parametrize(("width", "count"), [(style.COLUMN, 3), (style.DOUBLE, 3), (style.DOUBLE, 12)])
+def test_a_legend_on_top_stays_within_the_figure(width, count):
+    with style.styled():
+        figure, _ = style.panels(width=width, height=3.0)
+        style.legend_on_top(figure, [style.legend_dot(f"a rather long label {number}") for number in range(count)])
+        figure.canvas.draw()
+        box = figure.legends[0].get_window_extent()
+        assert len(figure.legends) == 1
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_the_papers_values_are_open_markers_and_ours_are_filled():
     with style.styled():
         _, axes = style.panels(width=2, height=2)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from moe_replication.figures import style
 from moe_replication.figures.differences import FINAL, final_differences, final_values, interval, pair_points
+from moe_replication.figures.number_formats import short_numbers
 from moe_replication.figures.paper_values import reported
 from moe_replication.figures.pieces import named_places
 from moe_replication.figures.style import FigureInfo
@@ -75,7 +76,8 @@ def gap_panel(ax: Axes, data: pl.DataFrame, paper: dict[str, dict[str, float]]) 
                 style.paper_point(ax, position + shift, paper[gap][size], look.marker)
         ax.plot([], [], look.marker, color=look.colour, label=gap)
     ax.axhline(0.0, color=style.BLACK, linewidth=0.8, linestyle=":")
-    named_places(ax, sizes)
+    active = {size: data.filter(pl.col("size") == size)["parameters_active"].max() for size in sizes}
+    named_places(ax, [f"{size}, {short_numbers(active[size])} active" for size in sizes])
     ax.set_ylabel("difference of final loss (nats / token)")
 
 

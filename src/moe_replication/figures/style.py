@@ -268,8 +268,11 @@ def paper_point(ax: Axes, x: float, y: float, marker: str) -> None:
 
 def legend_on_top(figure: Figure, handles: Sequence[Artist]) -> None:
     """One legend above all panels, in as many columns as the width holds."""
-    columns = len(handles) if figure.get_figwidth() > COLUMN else 2
-    figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
+    for columns in range(len(handles) if figure.get_figwidth() > COLUMN else 2, 0, -1):
+        legend = figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def legend_dot(label: str, *, size: float = 4.5, open_marker: bool = False) -> Line2D:
