@@ -45,6 +45,8 @@ def edit(path: Path, *keys: str, value: object) -> None:
         ("seeds=[0, 0]", r"seeds = \[0, 0\] breaks the rule"),
         ("seeds=[-1]", r"seeds\.0 = -1 breaks the rule '>= 0'"),
         ("data.roots.cifar10=/nowhere", r"data\.roots\.cifar10 = '/nowhere': no such folder; give the folder"),
+        (f"data.roots.cifar10={'x' * 300}", r"data\.roots\.cifar10 = 'x+': no such folder; give the folder"),
+        (f"data.roots.core-bundle={'x' * 300}", r"data\.roots\.core-bundle = 'x+': no such folder or zip file"),
         ("data.roots.mnist=/tmp", r"unknown key data\.roots\.mnist; known here: cifar10"),
         ("tracking.enabled=maybe", r"tracking\.enabled = 'maybe' breaks the rule 'of type boolean'"),
         ("tracking.url=x", r"unknown key tracking\.url; known here: enabled, uri"),

@@ -97,7 +97,7 @@ def test_changed_numbers_of_a_probe_are_refused_or_harmless(probed):
 def test_a_changed_task_list_of_core_is_refused_or_harmless(tmp_path):
     folder = write_bundle(tmp_path)
     read = lambda: outcome(lambda: open_bundle(tmp_path, SETTINGS), tmp_path)  # noqa: E731
-    fuzz_tree(folder / "core.yaml", read, 100).expect(55)
+    fuzz_tree(folder / "core.yaml", read, 110).expect(55)
 
 
 @pytest.mark.parametrize("name", ["core.yaml", "eval_meta_data.csv", "eval_data/logic/order.jsonl"])

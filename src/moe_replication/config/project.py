@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,13 +158,14 @@ def parse_run_path(path: str) -> RunName:
 
 
 def _checked_roots(root: Path, roots: dict[str, str | None]) -> dict[str, str | None]:
+    # os.path, since Path's questions raise where a name is too long to be one.
     for name, folder in roots.items():
         if folder is None:
             continue
         if name == "core-bundle":
-            if not folder.startswith(("http://", "https://")) and not (root / folder).exists():
+            if not folder.startswith(("http://", "https://")) and not os.path.exists(root / folder):
                 raise BadInput(f"data.roots.{name} = {folder!r}: no such folder or zip file; give one, a URL, or null")
-        elif not (root / folder).is_dir():
+        elif not os.path.isdir(root / folder):
             raise BadInput(
                 f"data.roots.{name} = {folder!r}: no such folder; give the folder of a local copy, or null for the hub"
             )
