@@ -42,6 +42,8 @@ COUNTS = {
     "dead_experts_revived": (0, 16),
     "dead_experts_tenth_percent": (0, 16),
     "dead_since_best": (-16, 16),
+    "experts_dead_lasting": (0, 16),
+    "experts_returned": (0, 16),
     "silent_experts": (0, 16),
     "starved_tiers": (0, 3),
     "collapsed": (0, 1),
@@ -69,6 +71,7 @@ BOUNDS = (
     "b-definition-tenth-percent",
     "b-definition-assigned",
     "b-definition-silent",
+    "b-definition-lasting",
     "b-definition-fair-share",
 )
 # Three counts that differ by one leave a prediction interval of +-2.9; three equal ones leave none.
@@ -90,7 +93,7 @@ COUNT_MARGINS = tuple(
 FEW_DEATHS = ("b-v6-no-balance-stalls", "b-l3-healthy", "b-l3-high-healthy", "b-v1-healthy", "b-l4-healthy")
 # A count that is never negative lies below one half only where it is 0 in all, or nearly all, runs: p = 2/2^5 at best.
 NO_CHANGE = ("b-v1-scan-mass-active", "b-v6-scan-mass-active")
-NO_REVIVAL = ("b-v6-revives", "b-v3-revives")
+NO_REVIVAL = ("b-v6-revives", "b-v3-revives", "b-v6-returns", "b-v3-returns")
 NEVER_REPRODUCED = (*BOUNDS, *COUNT_CELLS, *NO_CHANGE, *COUNT_MARGINS, *FEW_DEATHS)
 NEVER_CONTRADICTED = (*NO_REVIVAL, *COUNT_MARGINS, *FEW_DEATHS[1:])
 SIDES = ((True, "reproduced", NEVER_REPRODUCED), (False, "contradicted", NEVER_CONTRADICTED))
