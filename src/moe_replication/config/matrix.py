@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,8 @@ def read_matrix(
         raise BadInput(f"scale {scale['scale']} has no section for paper {name}; add papers.{name} to its file")
     section = scale["papers"][name]
     where = f"config/scales/{scale['scale']}.yaml papers.{name}"
-    for pattern in (*section["conditions"], *section.get("conditions_set", {}), *section.get("seeds_set", {})):
-        if not fnmatch.filter(paper["conditions"], pattern):
-            raise unknown(f"condition in {where}", pattern, paper["conditions"])
+    patterns = (*section["conditions"], *section.get("conditions_set", {}), *section.get("seeds_set", {}))
+    check_patterns(patterns, paper["conditions"], where)
     for key, row in paper["conditions"].items():
         if "recipe" in row and row["recipe"] not in paper.get("recipes", {}):
             raise unknown(f"recipe of condition {key} in {source}", row["recipe"], paper.get("recipes", {}))
@@ -139,6 +138,13 @@ def _condition(
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name fits any pattern of the shell: `d6-*`, `et`."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def check_patterns(patterns: Iterable[str], known: Collection[str], where: str) -> None:
+    """BadInput for the first pattern that no known condition fits; `where` says who wrote it."""
+    for pattern in patterns:
+        if not any(matches(name, [pattern]) for name in known):
+            raise unknown(f"condition in {where}", pattern, known)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moe_replication.config.claims import check_claims, load_claims
 from moe_replication.config.figures import FigureEntry
-from moe_replication.config.matrix import Condition, Paper, matches, read_matrix, read_paper, unknown
+from moe_replication.config.matrix import Condition, Paper, check_patterns, matches, read_matrix, read_paper, unknown
 from moe_replication.config.overrides import read_settings
 from moe_replication.config.recipes import check_recipe
 from moe_replication.config.run import RunConfig
@@ -176,9 +176,7 @@ def _chosen(papers: dict[str, Paper], wanted: list[str]) -> dict[str, Paper]:
     if not wanted:
         return {name: paper for name, paper in papers.items() if paper.conditions}
     present = {name for paper in papers.values() for name in paper.conditions}
-    for pattern in wanted:
-        if not any(matches(name, [pattern]) for name in present):
-            raise unknown("condition in conditions", pattern, present)
+    check_patterns(wanted, present, "conditions")
     chosen = {}
     for paper in papers.values():
         kept = {name: condition for name, condition in paper.conditions.items() if matches(name, wanted)}

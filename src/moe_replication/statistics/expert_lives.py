@@ -6,6 +6,7 @@ import polars as pl
 
 from moe_replication.config.analysis import AnalysisSettings
 from moe_replication.statistics.collect import KEYS
+from moe_replication.statistics.trajectories import is_late
 
 
 def expert_lives(experts: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
@@ -20,7 +21,7 @@ def expert_lives(experts: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFr
     died_after_living = epoch.filter(dead).last() > epoch.filter(~dead).first()
     lives = rows.group_by(*KEYS, "layer", "expert", maintain_order=True).agg(
         returned=died_after_living.fill_null(False) & ~dead.last(),
-        lasting=dead.filter(epoch >= (1 - analysis.late_fraction) * epoch.max()).all(),
+        lasting=dead.filter(is_late(analysis)).all(),
     )
     layers = lives.group_by(*KEYS, "layer", maintain_order=True).agg(pl.col("returned", "lasting").sum())
     return layers.group_by(KEYS, maintain_order=True).agg(

@@ -92,8 +92,8 @@ def loss_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
     dead_since_best is null unless overfit exceeds overfit_limit: where the loss only falls nothing has happened since.
     The range is largest minus smallest test accuracy in the last late_fraction of the horizon, null for one epoch.
     """
-    dead, epoch, loss = pl.col("dead_experts"), pl.col("epoch"), pl.col("loss")
-    late = pl.col("test_accuracy").filter(epoch >= (1 - analysis.late_fraction) * epoch.max())
+    dead, loss = pl.col("dead_experts"), pl.col("loss")
+    late = pl.col("test_accuracy").filter(is_late(analysis))
     overfit = loss.last() - loss.min()
     died = dead.last() - dead.filter(loss == loss.min()).first()
     return rows.group_by(KEYS, maintain_order=True).agg(
@@ -101,6 +101,11 @@ def loss_course(rows: pl.DataFrame, analysis: AnalysisSettings) -> pl.DataFrame:
         dead_since_best=pl.when(overfit > analysis.overfit_limit).then(died),
         late_accuracy_range=pl.when(late.count() > 1).then(late.max() - late.min()),
     )
+
+
+def is_late(analysis: AnalysisSettings) -> pl.Expr:
+    """Whether a census of a run is in the last late_fraction of its horizon."""
+    return pl.col("epoch") >= (1 - analysis.late_fraction) * pl.col("epoch").max()
 
 
 def _tier_names(rows: pl.DataFrame) -> list[str]:
